@@ -1,0 +1,1 @@
+"""What the runs mean: tables, SQL, statistics, leaderboards. Needs neither torch nor Ray."""

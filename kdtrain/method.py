@@ -1,0 +1,114 @@
+"""What a distillation method is: its settings, what it needs, and the loss terms it returns for a batch.
+
+B batch, C classes, D pooled width. Logits arrive in float32. A term is per sample, shape (B,), wherever its
+definition is a mean over samples, so that it can be selected or weighed; the loop averages and adds. The term named
+`label` is the cross-entropy against the label; the method owns its weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from kdtrain.names import list_modules, load_named, load_own
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a method asks of the loop beyond the student's logits and the label."""
+
+    teacher_logits: bool = False
+    pooled: bool = False                    # penultimate features of student (and teacher, where there is one)
+    maps: tuple[str, ...] = ()              # feature maps by name
+    classifier: bool = False                # weights of both last layers
+    views: int = 1                          # augmented views of each image in a batch
+    index: bool = False                     # each sample's index in the train set
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a model offers, measured on one image of the data set."""
+
+    name: str
+    num_classes: int
+    params: int
+    macs: int                               # multiply-adds of one image, convolutions and linear layers
+    pooled_width: int
+    map_shapes: Mapping[str, tuple[int, int, int]]   # name -> (channels, height, width)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a model says of a batch."""
+
+    logits_BC: Tensor
+    pooled_BD: Tensor
+    maps: Mapping[str, Tensor]              # name -> (B, channels, height, width)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a method sees. The teacher's fields are None where the method did not ask for a teacher."""
+
+    student: Outputs
+    label_B: Tensor                         # int64
+    teacher: Outputs | None = None
+    soft_label_BC: Tensor | None = None     # a mixed label, rows sum to one; label_B is then its argmax
+    student_classifier: nn.Linear | None = None
+    teacher_classifier: nn.Linear | None = None
+    index_B: Tensor | None = None           # int64 position in the train set
+    view_B: Tensor | None = None            # int64 number of the augmented view
+    epoch: int = 1                          # from 1
+    progress: float = 0.0                   # share of the training done, in [0, 1]
+    generator: torch.Generator | None = field(default=None, compare=False)
+
+
+class Distillation:
+    """The parts of a method that most leave as they are. A method is a frozen dataclass; its fields are its settings."""
+
+    needs: ClassVar[Needs] = Needs()
+    search_space: ClassVar[dict[str, dict[str, Any]]] = {}       # setting -> range, as in a study file
+    paper_settings: ClassVar[list[dict[str, Any]]] = []          # tried first
+    stages: ClassVar[tuple[str, ...]] = ("main",)
+
+    def build(self, student: Card, teacher: Card | None, num_classes: int) -> nn.Module | None:
+        """The method's own trained parameters, or None."""
+        return None
+
+    def __call__(self, batch: Batch, own: nn.Module | None) -> dict[str, Tensor]:
+        """Named, weighted terms; each (B,) or ()."""
+        raise NotImplementedError(type(self).__name__)
+
+    def deployed(self, student: nn.Module, own: nn.Module | None) -> nn.Module:
+        """The network that is measured and shipped: the student, unless the method replaces a part of it."""
+        return student
+
+
+def list_methods() -> list[str]:
+    """The names that a study file may use."""
+    return list_modules("kdtrain.methods")
+
+
+def load_method(name: str) -> type[Distillation]:
+    """The class `Method` of kdtrain/methods/`name`.py, or a user's own `package.module:Name`. Raises ValueError."""
+    if ":" in name:
+        return load_own("method", name)
+    return load_named("method", name, room="kdtrain.methods").Method
+
+
+def build_method(name: str, settings: Mapping[str, Any]) -> Distillation:
+    """The method with its settings. Raises ValueError for a setting that the method does not have."""
+    import dataclasses
+
+    from kdtrain.names import describe_unknown
+
+    method = load_method(name)
+    known = [f.name for f in dataclasses.fields(method)]
+    for setting in settings:
+        if setting not in known:
+            raise ValueError(describe_unknown(f"setting of method {name}", setting, known or ["(none)"]))
+    return method(**settings)

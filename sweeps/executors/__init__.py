@@ -1,0 +1,1 @@
+"""Who runs the jobs: this process, Ray Tune, or recorded curves."""
