@@ -1,1 +1,22 @@
-"""What the runs mean: tables, SQL, statistics, leaderboards. Needs neither torch nor Ray."""
+"""What the runs mean: tables, SQL, statistics, leaderboards, reports. No torch, no Ray.
+
+    import analysis
+    results = analysis.open("results/digits")
+    results.leaderboard()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from analysis.queries import Results
+
+
+def open(directories: str | Path | Sequence[str | Path]) -> Results:  # noqa: A001 (reads as analysis.open)
+    """The results of one study, or of several together. ValueError where there are none."""
+    from analysis import queries  # here, so that a worker that only writes tables need not load DuckDB and pandas
+
+    return queries.open(directories)
