@@ -1,0 +1,27 @@
+"""Fashion-MNIST. Xiao, Rasul, Vollgraf 2017, arXiv:1708.07747. Ten kinds of clothes, grey, 28x28."""
+
+from __future__ import annotations
+
+from kdtrain.images import DataInfo, Split
+from kdtrain.torchvision_data import read_both
+from kdtrain.torchvision_ops import torchvision
+
+INFO = DataInfo(
+    num_classes=10,
+    channels=1,
+    size=(28, 28),
+    mean=(0.2860,),     # over the 60,000 train images, as is usual
+    std=(0.3530,),
+    num_train=60_000,
+    num_test=10_000,
+    validation=5_000,   # chosen by hand: a twelfth of train
+    augment="crop_flip",
+    padding=4,          # the usual one at 28x28 too, taken over from CIFAR
+    source="Fashion-MNIST, github.com/zalandoresearch/fashion-mnist: download: true, or Debian's dataset-fashion-mnist "
+    "gunzipped into ROOT/FashionMNIST/raw",
+)
+
+
+def load(root: str | None, download: bool) -> tuple[Split, Split]:
+    """Train and test set from ROOT/FashionMNIST/raw. Raises ValueError where they are not there."""
+    return read_both(torchvision.datasets.FashionMNIST, root=root, download=download)
