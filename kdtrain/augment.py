@@ -52,9 +52,9 @@ class Augment:
         row_BH = top_B[:, None] + torch.arange(height, device=view_B.device)
         column_W = torch.arange(width, device=view_B.device)
         column_BW = left_B[:, None] + torch.where(flip_B[:, None] == 1, width - 1 - column_W, column_W)
-        index_B111, row_B1H1, column_B11W = index_B[:, None, None, None], row_BH[:, None, :, None], column_BW[:, None, None]
         channel_C11 = torch.arange(padded_NCHW.shape[1], device=view_B.device)[:, None, None]
-        return padded_NCHW[index_B111, channel_C11, row_B1H1, column_B11W]
+        row_B1H1, column_B11W = row_BH[:, None, :, None], column_BW[:, None, None]
+        return padded_NCHW[index_B[:, None, None, None], channel_C11, row_B1H1, column_B11W]
 
     @property
     def _offsets(self) -> int:

@@ -1,0 +1,51 @@
+"""What the loss terms of several methods are made of, in forms that stay finite at any finite logits.
+
+B batch, C classes, D the C - 1 classes that are not the target. Everything is per sample; nothing is averaged.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from kdtrain.method import Batch
+
+
+def label_cross_entropy(batch: Batch) -> Tensor:
+    """Cross-entropy of the student against the label, or against the soft label where there is one; (B,)."""
+    if batch.soft_label_BC is None:
+        return F.cross_entropy(batch.student.logits_BC, batch.label_B, reduction="none")
+    return cross_entropy(batch.soft_label_BC, batch.student.logits_BC.log_softmax(1))
+
+
+def cross_entropy(target_BC: Tensor, log_student_BC: Tensor) -> Tensor:
+    """-sum p log q; (B,)."""
+    return -(target_BC * log_student_BC).sum(1)
+
+
+def divergence(log_teacher_BC: Tensor, log_student_BC: Tensor) -> Tensor:
+    """KL(teacher || student) from two log distributions; (B,)."""
+    return (log_teacher_BC.exp() * (log_teacher_BC - log_student_BC)).sum(1)
+
+
+def drop_target(logits_BC: Tensor, label_B: Tensor) -> Tensor:
+    """logits_BD: each row without its target's logit. A gather, since a large negative mask is lost in large logits."""
+    column_D = torch.arange(logits_BC.shape[1] - 1, device=logits_BC.device)
+    return logits_BC.gather(1, column_D + (column_D >= label_B[:, None]))
+
+
+def log_target_or_not(logits_BC: Tensor, label_B: Tensor) -> Tensor:
+    """(B, 2): log p of the target, and log(1 - p), the latter summed from the other classes instead of subtracted."""
+    target_B1 = logits_BC.gather(1, label_B[:, None])
+    others_B1 = drop_target(logits_BC, label_B).logsumexp(1, keepdim=True)
+    return torch.cat([target_B1, others_B1], dim=1).log_softmax(1)
+
+
+def check_setting(name: str, value: float, *, least: float, most: float = float("inf"), above: bool = False) -> None:
+    """Raises ValueError where a setting is no finite number from `least` (or above it) to `most`."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
+    if is_number and least <= value <= most and not (above and value == least):
+        return
+    low = f"above {least}" if above else f"from {least}"
+    raise ValueError(f"{name}: {value!r} is not a number {low}{'' if most == float('inf') else f' to {most}'}")
