@@ -17,10 +17,15 @@ def list_modules(room: str) -> list[str]:
 
 def describe_unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """One sentence that says which `kind` does not exist, the nearest name, and all known ones."""
+    return f"no {kind} `{name}`.{suggest(name, known)}"
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """` Did you mean ...? Known: ...`, to follow a sentence that says that a name does not exist."""
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1)
     guess = f" Did you mean `{close[0]}`?" if close else ""
-    return f"no {kind} `{name}`.{guess} Known: {', '.join(known)}"
+    return f"{guess} Known: {', '.join(known)}"
 
 
 def load_named(kind: str, name: str, *, room: str) -> ModuleType:

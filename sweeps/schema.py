@@ -1,0 +1,220 @@
+"""The study file as it is written: its keys, their types and bounds. What the keys mean together is study.py's part."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from kdtrain.names import suggest
+from sweeps.space import read_number, read_whole
+
+Number = Annotated[float, BeforeValidator(read_number)]
+Count = Annotated[int, BeforeValidator(read_whole)]
+
+
+def _read_name(given: object) -> str:
+    """A name that can be a directory and a part of an arm's identity."""
+    if not isinstance(given, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", given):
+        raise ValueError(f"{given!r} is not a name\n\nhint: letters, digits, and . _ + - inside")
+    return given
+
+
+Name = Annotated[str, BeforeValidator(_read_name)]
+
+
+class Section(BaseModel):
+    """A mapping of the file. Other keys than its fields are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Data(Section):
+    name: str                                               # file of kdtrain/data, or package.module:Name
+    validation: Annotated[Count, Field(ge=1)] | None = None  # images held out of train; default: the data set's
+    split_seed: Count = 0
+    train_images: Annotated[Count, Field(ge=1)] | None = None  # only so many train images
+    root: str | None = None                                 # default: $KDSWEEP_DATA
+    download: bool = False
+
+
+class Training(Section):
+    """The fields of a TrialConfig that a recipe has; TrialConfig checks their values."""
+
+    recipe: str | None = None
+    epochs: Annotated[Count, Field(ge=1)] | None = None
+    batch_size: Count | None = None
+    lr: Number | None = None
+    momentum: Number | None = None
+    nesterov: bool | None = None
+    weight_decay: Number | None = None
+    schedule: str | None = None
+    milestones: tuple[Annotated[Number, Field(gt=0, lt=1)], ...] | None = None
+    decay: Annotated[Number, Field(gt=0)] | None = None
+    warmup_epochs: Count | None = None
+    augment: str | None = None
+    padding: Count | None = None
+    deterministic: bool | None = None
+
+    def given(self) -> dict[str, Any]:
+        """The training fields that the file sets, without the recipe's name."""
+        return {name: getattr(self, name) for name in TRAINING_FIELDS if getattr(self, name) is not None}
+
+
+TRAINING_FIELDS = tuple(name for name in Training.model_fields if name != "recipe")
+
+
+class Gate(Section):
+    val_top1: Annotated[Number, Field(ge=0, le=1)]
+
+
+class Teaching(Training):
+    """How one teacher model is trained."""
+
+    seeds: Annotated[tuple[Count, ...], Field(min_length=1)] | None = None
+    gate: Gate | None = None
+
+
+class Teachers(Teaching):
+    """How all teachers are trained; a mapping under a model's name goes before."""
+
+    by_model: dict[str, Teaching] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _collect_models(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        fields = set(cls.model_fields) - {"by_model"}
+        models = {key: value for key, value in given.items() if key not in fields and isinstance(value, dict)}
+        return {"by_model": models, **{key: value for key, value in given.items() if key not in models}}
+
+
+class PairEntry(Section):
+    teacher: str
+    student: str
+    teacher_seed: Count | None = None                       # default: the first of the teacher's seeds
+
+
+class MethodEntry(BaseModel):
+    """A name, or a label with fixed settings; every other key is a setting of the method."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    method: str
+    label: Name
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand_name(cls, given: Any) -> Any:
+        if isinstance(given, str):
+            return {"method": given, "label": given.rpartition(":")[2]}
+        if isinstance(given, dict) and isinstance(given.get("method"), str):
+            return {"label": given["method"].rpartition(":")[2], **given}
+        return given
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return dict(self.__pydantic_extra__ or {})
+
+
+class Search(Section):
+    trials_per_arm: Annotated[Count, Field(ge=1)]           # a total: the same for every arm
+    sampler: Literal["tpe", "random", "grid"] = "tpe"
+    seed: Count = 0
+
+
+class Stop(Section):
+    rule: Literal["asha", "asha_stop", "none"] = "none"
+    eta: Annotated[Count, Field(ge=2)] = 3                  # one in eta goes on; chosen by hand
+    grace: Annotated[Count, Field(ge=1)] = 1                # the first rung's epoch
+    immune: Annotated[Number, Field(ge=0, lt=1)] = 0.0      # share of trials that always run to the end
+
+
+class Repeat(Section):
+    seeds: Annotated[Count, Field(ge=1)] = 5
+    train_on: Literal["train", "train+validation"] = "train+validation"
+    epoch: Literal["last", "best_val"] = "last"
+
+
+class Resources(Section):
+    cpu: Annotated[Number, Field(gt=0)] = 1                 # of one job
+    gpu: Annotated[Number, Field(ge=0)] = 0                 # of one job; fractions share a GPU
+    max_parallel: Annotated[Count, Field(ge=1)] | None = None
+
+
+class Failure(Section):
+    retries: Annotated[Count, Field(ge=0)] = 2
+    max_failed_fraction: Annotated[Number, Field(ge=0, le=1)] = 0.2
+
+
+class StudyFile(Section):
+    study: Name
+    data: Data
+    pairs: Annotated[tuple[PairEntry, ...], Field(min_length=1)]
+    methods: Annotated[tuple[MethodEntry, ...], Field(min_length=1)]
+    fix: Training
+    search: Search
+    teachers: Teachers = Teachers()
+    tune: dict[str, dict[str, Any]] = {}                    # lr: range; a label or a method: its settings: ranges
+    stop: Stop = Stop()
+    repeat: Repeat = Repeat()
+    resources: Resources = Resources()
+    failure: Failure = Failure()
+
+
+def list_problems(error: ValidationError) -> list[str]:
+    """One `key.path: sentence` for each thing that is wrong."""
+    return [f"{_write_path(found['loc'])}: {_explain(found)}" for found in error.errors()]
+
+
+def _write_path(loc: tuple[str | int, ...]) -> str:
+    """`tune.lr`, `pairs[1].teacher`."""
+    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc if part != "by_model")
+    return "".join(parts).removeprefix(".") or "the file"
+
+
+_SENTENCES = {
+    "missing": "is missing",
+    "greater_than": "{input!r} is not above {gt:g}",
+    "greater_than_equal": "{input!r} is below {ge:g}",
+    "less_than": "{input!r} is not below {lt:g}",
+    "less_than_equal": "{input!r} is above {le:g}",
+    "literal_error": "{input!r} is none of {expected}",
+    "too_short": "is empty",
+    "model_type": "{input!r} is not a mapping",
+    "model_attributes_type": "{input!r} is not a mapping",
+    "dict_type": "{input!r} is not a mapping",
+    "tuple_type": "{input!r} is not a list",
+    "string_type": "{input!r} is not a text",
+    "bool_type": "{input!r} is neither true nor false",
+    "bool_parsing": "{input!r} is neither true nor false",
+}
+
+
+def _explain(found: Any) -> str:
+    kind, context = found["type"], found.get("ctx", {})
+    if kind == "extra_forbidden":
+        return f"no such key.{suggest(str(found['loc'][-1]), _list_keys(found['loc'][:-1]))}"
+    if kind == "value_error":
+        return str(context["error"])
+    if kind in _SENTENCES:
+        return _SENTENCES[kind].format(input=found["input"], **context)
+    return found["msg"]
+
+
+def _list_keys(loc: tuple[str | int, ...]) -> list[str]:
+    """The keys of the section that lies at `loc`."""
+    section: Any = StudyFile
+    for part in loc:
+        if isinstance(part, str) and part in section.model_fields:
+            section = _find_section(section.model_fields[part].annotation)
+    return [key for key in section.model_fields if key != "by_model"]
+
+
+def _find_section(annotation: Any) -> Any:
+    """The one section among an annotation's parts: of `tuple[PairEntry, ...]`, PairEntry."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _find_section(part))), None)

@@ -1,0 +1,305 @@
+"""A study: one YAML file, resolved into pairs, teachers and arms that every later stage reads as plain values."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import ValidationError
+
+from kdtrain.config import TrialConfig, digest
+from kdtrain.images import DataInfo, load_info
+from kdtrain.method import load_method
+from kdtrain.model import canonical_model
+from kdtrain.names import describe_unknown
+from sweeps.arms import (
+    COMMON_DEFAULTS,
+    Arm,
+    Pair,
+    build_arms,
+    build_methods,
+    cast_setting,
+    check_common,
+    list_settings,
+    read_common,
+)
+from sweeps.problems import Problems
+from sweeps.schema import Data, Failure, PairEntry, Repeat, Resources, Search, Stop, StudyFile, Teachers, list_problems
+from sweeps.space import Value
+from sweeps.training import Teacher, data_fields, resolve_student, resolve_teachers
+
+__all__ = ["Arm", "Pair", "Study", "Teacher", "list_studies", "load", "parse"]
+
+_SHIPPED = Path(__file__).parent / "studies"
+_SUFFIXES = (".yaml", ".yml")
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a study is, and where its trials run."""
+
+    name: str
+    data: Data
+    pairs: tuple[Pair, ...]
+    arms: tuple[Arm, ...]
+    teachers: tuple[Teacher, ...]
+    fix: Mapping[str, Any]          # every training field of a TrialConfig
+    search: Search
+    stop: Stop
+    repeat: Repeat
+    resources: Resources
+    failure: Failure
+    warnings: tuple[str, ...]
+    source_text: str                # the file as given
+    weights_dir: str | None = None  # where teachers lie
+    device: str = "auto"
+
+    @property
+    def seed(self) -> int:
+        return self.search.seed
+
+    @property
+    def epochs(self) -> int:
+        """The budget of a trial that runs to its end."""
+        return self.fix["epochs"]
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """The epochs, all before the last, at which an arm's weaker trials pause or stop."""
+        if self.stop.rule == "none":
+            return ()
+        rungs, epoch = [], self.stop.grace
+        while epoch < self.epochs:
+            rungs.append(epoch)
+            epoch *= self.stop.eta
+        return tuple(rungs)
+
+    @property
+    def config_hash(self) -> str:
+        """16 hex digits of the resolved study. Where and how wide it runs is left out."""
+        return digest({key: value for key, value in self.to_json().items() if key != "resources"})
+
+    @property
+    def study_id(self) -> str:
+        return "s" + self.config_hash
+
+    def to_json(self) -> dict[str, Any]:
+        """The resolved study as plain JSON values, without directories and devices."""
+        return {
+            "study": self.name,
+            "data": self.data.model_dump(exclude={"root", "download"}),
+            "pairs": [dataclasses.asdict(pair) for pair in self.pairs],
+            "arms": [arm.to_json() for arm in self.arms],
+            "teachers": [teacher.to_json() for teacher in self.teachers],
+            "fix": {**self.fix, "milestones": list(self.fix["milestones"])},
+            "search": self.search.model_dump(),
+            "stop": self.stop.model_dump(),
+            "repeat": self.repeat.model_dump(),
+            "failure": self.failure.model_dump(),
+            "resources": self.resources.model_dump(),
+        }
+
+    def at(
+        self, *, weights_dir: str | Path | None = None, data_root: str | Path | None = None, device: str | None = None
+    ) -> Study:
+        """The same study at another place; None leaves what is there."""
+        place = {"weights_dir": weights_dir, "data_root": data_root, "device": device}
+        place = {name: str(value) for name, value in place.items() if value is not None}
+        teachers = tuple(teacher.at(place) for teacher in self.teachers)
+        data = self.data.model_copy(update={"root": place.pop("data_root", self.data.root)})
+        return dataclasses.replace(self, data=data, teachers=teachers, **place)
+
+    def trial_config(
+        self, arm: Arm, settings: Mapping[str, Value], *, seed: int, stage: Literal["tune", "repeat"]
+    ) -> TrialConfig:
+        """The trial of an arm at one point of its space. Repeat trials train as `repeat` says and measure test."""
+        defaults = list_settings(load_method(arm.method))
+        searched = {
+            name: cast_setting(value, {**COMMON_DEFAULTS, **defaults}[name]) for name, value in settings.items()
+        }
+        shared = {name: value for name, value in searched.items() if name in COMMON_DEFAULTS}
+        own = {name: value for name, value in searched.items() if name not in COMMON_DEFAULTS}
+        return TrialConfig(
+            **data_fields(self.data),
+            **{**self.fix, **shared},
+            student=arm.student,
+            method=arm.method,
+            settings={**defaults, **arm.fixed, **own},
+            teacher=arm.teacher,
+            teacher_id=arm.teacher_id,
+            train_on=self.repeat.train_on if stage == "repeat" else "train",
+            seed=seed,
+            epoch_rule=self.repeat.epoch,
+            measure_test=stage == "repeat",
+            device=self.device,
+            weights_dir=self.weights_dir,
+        )
+
+
+def list_studies() -> list[str]:
+    """The names of the studies that are shipped."""
+    return sorted(path.stem for path in _SHIPPED.glob("*.yaml"))
+
+
+def load(path_or_name: str | Path) -> Study:
+    """The study in a file, or the shipped study of that name. Raises ValueError for what is not there or wrong."""
+    path = Path(path_or_name)
+    if str(path_or_name) in list_studies():
+        path = _SHIPPED / f"{path_or_name}.yaml"
+        return parse(path.read_text(), path.name)
+    if path.is_file():
+        return parse(path.read_text(), str(path_or_name))
+    if path.suffix in _SUFFIXES or len(path.parts) > 1:
+        hint = f"shipped studies are found by name: {', '.join(list_studies())}"
+        raise ValueError(f"{path}: no such file\n\nhint: {hint}")
+    hint = f"a study of your own is found by its path, such as ./{path}.yaml"
+    raise ValueError(f"{describe_unknown('study', str(path), list_studies())}\n\nhint: {hint}")
+
+
+def parse(text: str, source: str) -> Study:
+    """The study that a YAML text describes. Raises ValueError: the source, and each key with what is wrong."""
+    problems = Problems(source)
+    file = _read_file(text, problems)
+    info = _resolve_data(file.data, problems)
+    pairs = _resolve_models(file.pairs, problems)
+    teaching = _resolve_teacher_names(file.teachers, problems)
+    methods = build_methods(file.methods, file.tune, problems)
+    common = read_common(file.tune, problems)
+    _refuse_best_val_without_validation(file.repeat, problems)
+    problems.raise_any()
+
+    data = file.data.model_copy(update={"validation": file.data.validation or info.validation})
+    fix = resolve_student(file.fix, info, data, problems)
+    problems.raise_any()
+    check_common(common, fix, problems)
+    by_pair, warnings = resolve_teachers(teaching, pairs, student=fix, info=info, data=data, problems=problems)
+    problems.raise_any()
+
+    teacher_ids = {key: teacher.teacher_id for key, teacher in by_pair.items()}
+    planned = tuple(
+        Pair(data.name, pair.teacher, teacher_ids[pair.teacher, pair.teacher_seed], pair.student) for pair in pairs
+    )
+    arms, misfits = build_arms(planned, methods, common, fix)
+    study = Study(
+        name=file.study, data=data, pairs=planned, arms=arms, teachers=tuple(dict.fromkeys(by_pair.values())), fix=fix,
+        search=file.search, stop=file.stop, repeat=file.repeat, resources=file.resources, failure=file.failure,
+        warnings=(), source_text=text,
+    )
+    _refuse_grid_without_steps(study, problems)
+    problems.raise_any()
+    return dataclasses.replace(study, warnings=(*warnings, *misfits, *_list_warnings(study)))
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML of plain values, in which no mapping has a key twice: the first would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise ValueError(f"line {key_node.start_mark.line + 1}: the key `{key}` stands twice")
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+def _read_file(text: str, problems: Problems) -> StudyFile:
+    try:
+        return StudyFile.model_validate(yaml.load(text, Loader=_UniqueKeyLoader))
+    except yaml.YAMLError as error:
+        problems.add(f"is not YAML: {error}")
+    except ValidationError as error:
+        for problem in list_problems(error):
+            problems.add(problem)
+    except ValueError as error:
+        problems.add(str(error))
+    problems.raise_any()
+    raise AssertionError("a file that cannot be read is a problem")
+
+
+def _resolve_data(data: Data, problems: Problems) -> DataInfo | None:
+    with problems.collect("data.name: "):
+        info = load_info(data.name)
+        _check_sizes(data, info, problems)
+        return info
+    return None
+
+
+def _check_sizes(data: Data, info: DataInfo, problems: Problems) -> None:
+    """Both cuts are stratified: each holds an image of every class at least."""
+    validation = data.validation or info.validation
+    if not info.num_classes <= validation < info.num_train:
+        problems.add(
+            f"data.validation: {validation} is not from {info.num_classes} (an image of each class) to below "
+            f"{info.num_train} (the train images of {data.name})"
+        )
+    elif data.train_images is not None and not info.num_classes <= data.train_images <= info.num_train - validation:
+        problems.add(
+            f"data.train_images: {data.train_images} is not from {info.num_classes} (an image of each class) to "
+            f"{info.num_train - validation} (the train images of {data.name} less {validation} for validation)"
+        )
+
+
+def _resolve_models(pairs: tuple[PairEntry, ...], problems: Problems) -> list[PairEntry]:
+    """The pairs with their models' names in the one way to write them, none twice."""
+    resolved: list[PairEntry] = []
+    for place, pair in enumerate(pairs):
+        models = {}
+        for role in ("teacher", "student"):
+            with problems.collect(f"pairs[{place}].{role}: "):
+                models[role] = canonical_model(getattr(pair, role))
+        resolved.append(pair.model_copy(update=models))
+        names = [(other.teacher, other.student) for other in resolved]
+        if names[-1] in names[:-1]:
+            problems.add(f"pairs[{place}]: the pair {names[-1][0]} -> {names[-1][1]} stands twice")
+    return resolved
+
+
+def _resolve_teacher_names(teachers: Teachers, problems: Problems) -> Teachers:
+    by_model = {}
+    for model, teaching in teachers.by_model.items():
+        with problems.collect("teachers: "):
+            by_model[canonical_model(model)] = teaching
+    return teachers.model_copy(update={"by_model": by_model})
+
+
+def _refuse_best_val_without_validation(repeat: Repeat, problems: Problems) -> None:
+    if repeat.epoch == "best_val" and repeat.train_on != "train":
+        problems.add(
+            "repeat.epoch: best_val has no validation images to choose an epoch by when repeat.train_on is "
+            f"{repeat.train_on}\n\nhint: write epoch: last, or train_on: train"
+        )
+
+
+def _refuse_grid_without_steps(study: Study, problems: Problems) -> None:
+    if study.search.sampler == "grid":
+        for arm in study.arms:
+            for name, space in arm.space.items():
+                with problems.collect(f"search.sampler: grid: {arm.label}.{name}: "):
+                    space.grid_points()
+
+
+def _list_warnings(study: Study) -> list[str]:
+    """What is allowed and probably not meant."""
+    warnings = [
+        f"methods.{label}: nothing is searched: its trials differ by seed alone"
+        for label in dict.fromkeys(arm.label for arm in study.arms if not arm.space)
+    ]
+    if study.stop.rule == "none":
+        return warnings
+    if not study.rungs:
+        warnings.append(f"stop.grace: no rung before epoch {study.epochs}: no trial is stopped")
+    elif study.fix["schedule"] == "step":
+        decay = round(study.fix["milestones"][0] * study.epochs)
+        if study.rungs[0] < decay:
+            warnings.append(
+                f"stop.grace: the first rung, epoch {study.rungs[0]}, lies before the first decay of the learning "
+                f"rate, epoch {decay}: there the order of trials says little about their end"
+            )
+    return warnings

@@ -1,0 +1,152 @@
+"""How students and teachers are trained: the data set's defaults, over them a recipe, over both the study's words."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kdtrain.config import TrialConfig
+from kdtrain.images import DataInfo
+from kdtrain.names import suggest
+from kdtrain.recipes import load_recipe
+from kdtrain.teachers import name_teacher
+from sweeps.problems import Problems
+from sweeps.schema import TRAINING_FIELDS, Data, PairEntry, Teachers, Teaching, Training
+
+_STEP_ONLY = ("milestones", "decay")
+_DEFAULTS = {f.name: f.default for f in dataclasses.fields(TrialConfig) if f.name in TRAINING_FIELDS}
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A teacher that the study trains, or finds trained."""
+
+    teacher_id: str
+    config: TrialConfig
+    gate: float | None      # least val_top1 that it may teach with
+
+    def to_json(self) -> dict[str, Any]:
+        """The teacher as plain JSON values, its place left out."""
+        config = self.config.identity()
+        return {"teacher_id": self.teacher_id, "model": self.config.student, "gate": self.gate, "config": config}
+
+    def at(self, place: Mapping[str, str]) -> Teacher:
+        """The same teacher, trained and stored at another place."""
+        return dataclasses.replace(self, config=dataclasses.replace(self.config, **place))
+
+
+def data_fields(data: Data) -> dict[str, Any]:
+    """What a study's data set is, as fields of a TrialConfig."""
+    return {
+        "data": data.name,
+        "validation": data.validation,
+        "split_seed": data.split_seed,
+        "train_images": data.train_images,
+        "data_root": data.root,
+        "download": data.download,
+    }
+
+
+def resolve_student(given: Training, info: DataInfo, data: Data, problems: Problems) -> dict[str, Any]:
+    """Every training field of the students. What is wrong goes to `problems`."""
+    start = {**_DEFAULTS, "augment": info.augment, "padding": info.padding}
+    return _resolve(given, start, "fix", {**data_fields(data), "student": "any"}, problems)
+
+
+def resolve_teachers(
+    teachers: Teachers,
+    pairs: list[PairEntry],
+    *,
+    student: Mapping[str, Any],
+    info: DataInfo,
+    data: Data,
+    problems: Problems,
+) -> tuple[dict[tuple[str, int | None], Teacher], list[str]]:
+    """The pairs' teachers by (model, the seed that the pair asks for), and warnings.
+
+    Where `teachers` names no recipe they train as the students do, but for what it says.
+    """
+    _refuse_unknown_models(teachers, pairs, problems)
+    planned: dict[tuple[str, int | None], Teacher] = {}
+    used: dict[str, set[int]] = {}
+    for place, pair in enumerate(pairs):
+        where, given = _merge(teachers, pair.teacher)
+        seeds = given.seeds or (0,)
+        seed = seeds[0] if pair.teacher_seed is None else pair.teacher_seed
+        if seed not in seeds:
+            problems.add(f"pairs[{place}].teacher_seed: {seed} is none of the teacher's seeds {list(seeds)}")
+            continue
+        used.setdefault(pair.teacher, set()).add(seed)
+        if given.recipe is None:
+            start = dict(student)
+        else:
+            start = {**_DEFAULTS, "augment": info.augment, "padding": info.padding}
+        identity = {**data_fields(data), "student": pair.teacher, "seed": seed, "measure_test": True}
+        fields = _resolve(given, start, where, identity, problems)
+        if fields:
+            config = TrialConfig(**identity, **fields)
+            gate = None if given.gate is None else given.gate.val_top1
+            planned[pair.teacher, pair.teacher_seed] = Teacher(name_teacher(config), config, gate)
+    return planned, _list_unused_seeds(teachers, used)
+
+
+def _resolve(
+    given: Training, start: dict[str, Any], where: str, identity: Mapping[str, Any], problems: Problems
+) -> dict[str, Any]:
+    """Every training field, checked by building a trial of it; empty where something is wrong."""
+    with problems.collect(f"{where}.recipe: "):
+        recipe = {} if given.recipe is None else load_recipe(given.recipe)
+        with problems.collect(f"{where}."):
+            fields = _settle({**start, **recipe, **given.given()}, given)
+            TrialConfig(**{**identity, **fields})
+            return fields
+    return {}
+
+
+def _settle(fields: dict[str, Any], given: Training) -> dict[str, Any]:
+    """The fields without what has no effect, so that equal trainings are equal trials. Raises ValueError."""
+    if fields["schedule"] == "step" and not fields["milestones"]:
+        hint = "write shares of the epochs, such as [0.625, 0.75, 0.875]"
+        raise ValueError(f"milestones: a step schedule needs them\n\nhint: {hint}")
+    if list(fields["milestones"]) != sorted(set(fields["milestones"])):
+        raise ValueError(f"milestones: {list(fields['milestones'])} do not rise")
+    if fields["schedule"] != "step":
+        for name in _STEP_ONLY:
+            if getattr(given, name) is not None:
+                schedule = fields["schedule"]
+                raise ValueError(f"{name}: has no effect with schedule {schedule}\n\nhint: write schedule: step")
+            fields[name] = _DEFAULTS[name]
+    if fields["augment"] == "none":
+        if given.padding:
+            raise ValueError("padding: has no effect with augment none")
+        fields["padding"] = 0
+    if fields["warmup_epochs"] >= fields["epochs"]:
+        raise ValueError(f"warmup_epochs: {fields['warmup_epochs']} is not below epochs {fields['epochs']}")
+    return fields
+
+
+def _merge(teachers: Teachers, model: str) -> tuple[str, Teaching]:
+    """Where a teacher's training is written, and that training: the model's own words over those for all teachers."""
+    common = teachers.model_dump(exclude={"by_model"}, exclude_none=True)
+    if model not in teachers.by_model:
+        return "teachers", Teaching.model_validate(common)
+    own = teachers.by_model[model].model_dump(exclude_none=True)
+    return f"teachers.{model}", Teaching.model_validate({**common, **own})
+
+
+def _refuse_unknown_models(teachers: Teachers, pairs: list[PairEntry], problems: Problems) -> None:
+    used = {pair.teacher for pair in pairs}
+    for model in teachers.by_model:
+        if model not in used:
+            problems.add(f"teachers.{model}: no such teacher in `pairs`.{suggest(model, used)}")
+
+
+def _list_unused_seeds(teachers: Teachers, used: Mapping[str, set[int]]) -> list[str]:
+    return [
+        f"teachers: seed {seed} of {model} teaches in no pair and is not trained"
+        for model, seeds in used.items()
+        for seed in _merge(teachers, model)[1].seeds or ()
+        if seed not in seeds
+    ]
