@@ -40,7 +40,7 @@ class TrialConfig:
     schedule: str = "cosine"                    # constant, step, cosine
     milestones: tuple[float, ...] = ()          # step schedule: shares of `epochs` after which lr is multiplied by `decay`
     decay: float = 0.1
-    warmup_epochs: int = 0                      # linear, from lr / warmup_epochs
+    warmup_epochs: int = 0                      # lr rises linearly from 0 over these epochs
 
     seed: int = 0
     epoch_rule: str = "last"                    # which epoch is the trial's result: last, best_val

@@ -1,0 +1,77 @@
+"""What a network is worth on a split: top-1, top-5, NLL, calibration, agreement with the teacher.
+
+N images, C classes. Shares are fractions in [0, 1].
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kdtrain.augment import normalise
+from kdtrain.images import DataInfo, Split
+
+BATCH = 256  # images a forward pass; one fixed size, since the size may change the last bit of a logit
+_BINS = 15   # of confidence, as in Guo et al. 2017, arXiv:1706.04599
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A network's worth on a split. `top5` is None below five classes, `agreement` without a teacher."""
+
+    top1: float
+    top5: float | None
+    nll: float                  # mean negative log likelihood, nats
+    ece: float                  # expected calibration error, 15 bins of equal width
+    agreement: float | None     # share of images on which student and teacher name the same class
+    num_images: int
+
+    def to_dict(self) -> dict[str, float | int | None]:
+        return asdict(self)
+
+
+def measure(model: nn.Module, split: Split, info: DataInfo, *, teacher_logits_NC: Tensor | None = None) -> Measurement:
+    """The worth of `model` on `split`, in evaluation mode; its mode is put back."""
+    return measure_logits(
+        predict(model, split, info), split.label_N.cpu(), teacher_logits_NC=teacher_logits_NC
+    )
+
+
+@torch.no_grad()
+def predict(model: nn.Module, split: Split, info: DataInfo) -> Tensor:
+    """Logits of every image, float32 (N, C), on the CPU."""
+    training = model.training
+    model.eval()
+    logits = [model(normalise(image, info)).float() for image in split.image_NCHW.split(BATCH)]
+    model.train(training)
+    return torch.cat(logits).cpu()
+
+
+def measure_logits(logits_NC: Tensor, label_N: Tensor, *, teacher_logits_NC: Tensor | None = None) -> Measurement:
+    """The same from logits; sums in float64, so that the order of images does not matter to ten digits."""
+    log_probability_NC = F.log_softmax(logits_NC.double(), dim=1)
+    prediction_N = logits_NC.argmax(dim=1)
+    top5 = None
+    if logits_NC.shape[1] >= 5:
+        top5 = (logits_NC.topk(5, dim=1).indices == label_N[:, None]).any(dim=1).double().mean().item()
+    agreement = None
+    if teacher_logits_NC is not None:
+        agreement = (prediction_N == teacher_logits_NC.argmax(dim=1)).double().mean().item()
+    return Measurement(
+        top1=(prediction_N == label_N).double().mean().item(),
+        top5=top5,
+        nll=F.nll_loss(log_probability_NC, label_N).item(),
+        ece=_measure_calibration(log_probability_NC.exp().amax(dim=1), prediction_N == label_N),
+        agreement=agreement,
+        num_images=len(label_N),
+    )
+
+
+def _measure_calibration(confidence_N: Tensor, correct_N: Tensor) -> float:
+    bin_N = (confidence_N * _BINS).ceil().long().clamp(1, _BINS) - 1   # bins are (low, high]
+    difference = torch.zeros(_BINS, dtype=torch.float64)
+    difference.index_add_(0, bin_N, correct_N.double() - confidence_N)
+    return (difference.abs().sum() / len(confidence_N)).item()

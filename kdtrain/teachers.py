@@ -1,0 +1,107 @@
+"""Teachers: trained like any trial, stored once under the hash of their recipe, verified whenever they are read.
+
+A stored teacher is a directory `<weights_dir>/<teacher_id>/` with `weights.pt` and `card.json`; the card is written with the
+weights and names their SHA-256.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from kdtrain import checkpoint
+from kdtrain.config import TrialConfig
+from kdtrain.images import DataInfo
+from kdtrain.model import build_model
+
+
+def name_teacher(config: TrialConfig) -> str:
+    """`w` and 16 hex digits of the recipe: data, model, training, seed."""
+    return "w" + config.trial_id[1:]
+
+
+def has_teacher(weights_dir: Path, teacher_id: str) -> bool:
+    """Whether the teacher is stored. Its directory appears whole or not at all."""
+    return (weights_dir / teacher_id / "card.json").exists()
+
+
+def store_teacher(weights_dir: Path, config: TrialConfig, weights: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
+    """Stores the weights and returns the card. A teacher that is there already stays as it is."""
+    teacher_id = name_teacher(config)
+    if has_teacher(weights_dir, teacher_id):
+        return read_card(weights_dir, teacher_id)
+    staging = weights_dir / f".{teacher_id}.{os.getpid()}.part"
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    checkpoint.save(staging / "weights.pt", weights)
+    card = {
+        "teacher_id": teacher_id,
+        "data": config.data,
+        "model": config.student,
+        "source": "trained",
+        "weights_hash": _hash_file(staging / "weights.pt"),
+        "saw_validation": config.train_on != "train",
+        "recipe": config.identity(),
+        **facts,
+    }
+    _write_durably(staging / "card.json", json.dumps(card, indent=1))
+    try:
+        os.rename(staging, weights_dir / teacher_id)
+    except OSError:
+        if not has_teacher(weights_dir, teacher_id):
+            raise
+        shutil.rmtree(staging)  # another study stored the same recipe in the meantime
+    checkpoint.sync_directory(weights_dir)
+    return read_card(weights_dir, teacher_id)
+
+
+def read_card(weights_dir: Path, teacher_id: str, *, gate: float | None = None) -> dict[str, Any]:
+    """The card of a stored teacher. Raises ValueError when its weights were altered or it is under the gate (val top-1)."""
+    where = weights_dir / teacher_id
+    card = json.loads((where / "card.json").read_text())
+    found = _hash_file(where / "weights.pt")
+    if found != card["weights_hash"]:
+        raise ValueError(
+            f"{where}/weights.pt: the teacher was altered since it was stored: SHA-256 {found[:12]}..., "
+            f"its card says {card['weights_hash'][:12]}...\n\nhint: remove {where} to train it again"
+        )
+    if gate is not None and not passes_gate(card, gate):
+        raise ValueError(
+            f"teacher {card['model']} on {card['data']} ({teacher_id}): val_top1 {card['val_top1']} is under the study's "
+            f"gate {gate}\n\nhint: give it a better recipe under `teachers:`, or lower `teachers.gate.val_top1`"
+        )
+    return card
+
+
+def passes_gate(card: dict[str, Any], gate: float | None) -> bool:
+    """Whether a teacher is good enough for a study; without a gate each is."""
+    return gate is None or (card["val_top1"] is not None and card["val_top1"] >= gate)
+
+
+def load_teacher(weights_dir: Path, teacher_id: str, info: DataInfo) -> nn.Module:
+    """The frozen network, in evaluation mode. Raises ValueError when it is missing or altered."""
+    if not has_teacher(weights_dir, teacher_id):
+        raise ValueError(f"{weights_dir}: no teacher {teacher_id}\n\nhint: a study trains its teachers first")
+    card = read_card(weights_dir, teacher_id)
+    model = build_model(card["model"], info.num_classes, info.channels)
+    model.load_state_dict(torch.load(weights_dir / teacher_id / "weights.pt", map_location="cpu", weights_only=True))
+    return model.eval().requires_grad_(False)
+
+
+def _hash_file(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_durably(path: Path, text: str) -> None:
+    with open(path, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
