@@ -1,0 +1,140 @@
+"""Arms and pairs of the studies, as the tables and the study's own plan tell of them.
+
+An arm without a teacher (plain training, label smoothing, tf-NKD) is trained once per student and shown in every
+pair of that student.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from analysis.queries import Results
+
+# One row per trial; `tuned` and `repeated` say which trials count as search and which as result. Test is never read
+# from the search's trials: the best of many is high by luck.
+_RUNS = """
+    SELECT t.*, e.top1, e.top5, e.nll, e.ece, e.agreement,
+           t.stage = 'tune' AS tuned,
+           t.stage = 'repeat' AND t.status = 'completed' AS repeated,
+           t.stage = 'repeat' AND t.status <> 'completed' AS lost
+    FROM trials t
+    LEFT JOIN studies s ON s.study_id = t.study_id
+    LEFT JOIN evals e ON e.study_id = t.study_id AND e.trial_id = t.trial_id AND e.split = 'test'
+                     AND e.epoch_rule = coalesce(s.epoch_rule, e.epoch_rule)
+    WHERE t.stage IN ('tune', 'repeat')
+"""
+
+_MEASURED = {
+    "seeds": "list(top1 ORDER BY seed) FILTER (repeated AND top1 IS NOT NULL)",
+    "num_tuned": "count(*) FILTER (tuned)",
+    "num_lost": "count(*) FILTER (lost)",
+    "num_settings": "count(DISTINCT setting_id) FILTER (repeated)",
+}
+
+
+class Pair(NamedTuple):
+    """What a method is judged on. `teacher` is None where a study has none."""
+
+    study_id: str
+    data: str
+    teacher: str | None
+    teacher_id: str | None
+    student: str
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One method on one pair, or on one student where it has no teacher, with what was measured of it."""
+
+    arm_id: str
+    pair: Pair
+    label: str
+    method: str
+    measured: Mapping[str, Any]         # of _MEASURED and of the board's SQL columns; empty where no trial is final
+
+    @property
+    def seeds(self) -> list[float]:
+        """Test top-1 of the completed repeats, in the order of their seeds."""
+        return self.measured.get("seeds") or []
+
+
+class Plan:
+    """What a study set out to do, from its resolved configuration; what is absent there is None or empty."""
+
+    def __init__(self, study: Mapping[str, Any]) -> None:
+        self.study = study
+        self.config: dict[str, Any] = json.loads(study["config_json"] or "{}")
+
+    @property
+    def num_seeds(self) -> int | None:
+        return (self.config.get("repeat") or {}).get("seeds")
+
+    @property
+    def trials_per_arm(self) -> int | None:
+        return (self.config.get("search") or {}).get("trials_per_arm")
+
+    def pairs(self) -> list[Pair]:
+        return [self._pair(given) for given in self.config.get("pairs") or []]
+
+    def arms(self) -> list[Arm]:
+        return [
+            Arm(arm["arm_id"], self._pair(arm), arm["label"], arm.get("method", arm["label"]), {})
+            for arm in self.config.get("arms") or []
+        ]
+
+    def _pair(self, given: Mapping[str, Any]) -> Pair:
+        return Pair(
+            self.study["study_id"], given["data"], given.get("teacher"), given.get("teacher_id"), given["student"]
+        )
+
+
+def read_plans(results: Results) -> dict[str, Plan]:
+    """The plan of every study, by study_id."""
+    rows = results.arrow("SELECT * FROM studies ORDER BY created_at, study_id").to_pylist()
+    return {row["study_id"]: Plan(row) for row in rows}
+
+
+def read_arms(results: Results, plans: Iterable[Plan], columns: Mapping[str, str]) -> list[Arm]:
+    """Every arm that has a final trial or is planned, with `columns` (name to SQL aggregate over its trials)."""
+    aggregates = ", ".join(f"{sql} AS {name}" for name, sql in {**_MEASURED, **columns}.items())
+    keys = "arm_id, study_id, data, teacher, teacher_id, student, method_label, method"
+    rows = results.arrow(f"SELECT {keys}, {aggregates} FROM ({_RUNS}) GROUP BY ALL ORDER BY min(number)").to_pylist()
+    arms = [_arm(row) for row in rows]
+    seen = {(arm.pair.study_id, arm.arm_id) for arm in arms}
+    planned = [arm for plan in plans for arm in plan.arms()]
+    return arms + [arm for arm in planned if (arm.pair.study_id, arm.arm_id) not in seen]
+
+
+def find_pairs(arms: Iterable[Arm], plans: Iterable[Plan]) -> list[Pair]:
+    """The pairs that arms have, those only planned, and one without a teacher for a student that has no other.
+
+    A planned pair without a teacher_id is the one that the arms tell of.
+    """
+    known = {arm.pair: None for arm in arms if arm.pair.teacher is not None}
+    for pair in [pair for plan in plans for pair in plan.pairs()]:
+        same = [p for p in known if p._replace(teacher_id=None) == pair._replace(teacher_id=None)]
+        if pair.teacher_id is not None or not same:
+            known[pair] = None
+    students = {_student(pair) for pair in known}
+    return list(known) + list(dict.fromkeys(arm.pair for arm in arms if _student(arm.pair) not in students))
+
+
+def find_arms(pair: Pair, arms: Iterable[Arm]) -> dict[str, Arm]:
+    """The arms that are shown in a pair, by label: its own, and those of its student that have no teacher."""
+    return {
+        arm.label: arm
+        for arm in arms
+        if arm.pair == pair or (arm.pair.teacher is None and _student(arm.pair) == _student(pair))
+    }
+
+
+def _arm(row: dict[str, Any]) -> Arm:
+    pair = Pair(row["study_id"], row["data"], row["teacher"], row["teacher_id"], row["student"])
+    return Arm(row["arm_id"], pair, row["method_label"], row["method"], row)
+
+
+def _student(pair: Pair) -> tuple[str, str, str]:
+    return pair.study_id, pair.data, pair.student

@@ -1,0 +1,124 @@
+"""What must stand under a board: how it was made, what it lacks, and what to know before believing it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from analysis.arms import Arm, Plan
+from analysis.queries import Results
+
+_SPENT = """
+    SELECT study_id, count(*) AS trials, sum(epochs_done)::BIGINT AS epochs, sum(wall_seconds) AS seconds
+    FROM trials GROUP BY study_id
+"""
+
+_PLANNED_EPOCHS = """
+    SELECT study_id, list(DISTINCT epochs_planned ORDER BY epochs_planned) AS epochs
+    FROM trials WHERE stage IN ('tune', 'repeat') GROUP BY study_id
+"""
+
+_HARDWARE = """
+    SELECT coalesce(e.gpu, e.cpu, 'unknown machine') AS name, bool_or(e.gpu IS NOT NULL) AS gpu,
+           list(DISTINCT e.torch ORDER BY e.torch) AS torch
+    FROM trials t JOIN environments e USING (environment_id) GROUP BY 1 ORDER BY 1
+"""
+
+
+def build_footer(results: Results, plans: Mapping[str, Plan]) -> Iterator[tuple[str, str]]:
+    """(word, sentence) per line; with several studies a sentence says what holds for each."""
+    planned = {row["study_id"]: row["epochs"] for row in results.arrow(_PLANNED_EPOCHS).to_pylist()}
+    spent = {row["study_id"]: row for row in results.arrow(_SPENT).to_pylist()}
+    yield "selection", _each(plans, lambda plan: f"settings on {plan.study['selection_split'] or 'an unknown split'}; "
+                                                 "test read once, by the repeats")
+    yield "epoch", _each(plans, lambda plan: {"last": "the last one", "best_val": "the best on val"}.get(
+        plan.study["epoch_rule"], "unknown"))
+    yield "budget", _each(plans, lambda plan: _describe_budget(plan, planned.get(plan.study["study_id"]) or []))
+    yield "spent", _each(plans, lambda plan: _describe_spent(spent.get(plan.study["study_id"])))
+    yield "seeds", _each(plans, _describe_seeds)
+    yield "interval", "95 % Student-t over the repeat seeds; ± is half of it, sd is over seeds"
+    yield "code", _each(plans, _describe_code)
+    yield "hardware", "; ".join(_describe_hardware(results)) or "unknown"
+
+
+def find_missing(arms: Sequence[Arm], plans: Mapping[str, Plan]) -> Iterator[str]:
+    """One sentence per thing that was planned and is not there."""
+    if not arms:
+        yield "no trial is final yet"
+    for arm in arms:
+        plan = plans.get(arm.pair.study_id)
+        if plan is None:
+            continue
+        tuned = arm.measured.get("num_tuned") or 0
+        if tuned < (plan.trials_per_arm or 0):
+            yield f"{name_arm(arm)}: {tuned} of {plan.trials_per_arm} trials searched"
+        if len(arm.seeds) < (plan.num_seeds or 0):
+            lost = arm.measured.get("num_lost") or 0
+            why = f", {lost} diverged or failed" if lost else ""
+            yield f"{name_arm(arm)}: {len(arm.seeds)} of {plan.num_seeds} repeats completed{why}"
+
+
+def find_warnings(results: Results, arms: Sequence[Arm], plans: Mapping[str, Plan]) -> Iterator[str]:
+    """One sentence per thing that makes a comparison less than fair."""
+    for plan in plans.values():
+        name = plan.study["name"]
+        own = [arm for arm in arms if arm.pair.study_id == plan.study["study_id"]]
+        tuned = {arm.measured.get("num_tuned") or 0 for arm in own}
+        if len(tuned) > 1 and min(tuned) >= (plan.trials_per_arm or 0):
+            yield f"{name}: methods were not searched equally: {min(tuned)} to {max(tuned)} trials"
+        if plan.num_seeds == 0:
+            yield f"{name}: the study repeats nothing, so there are no test results"
+        elif plan.num_seeds == 1:
+            yield f"{name}: one seed, so there are no intervals and no gap closed"
+    for arm in arms:
+        if (arm.measured.get("num_settings") or 0) > 1:
+            yield f"{name_arm(arm)}: its repeats have {arm.measured['num_settings']} different settings"
+    for row in results.arrow("SELECT model, data FROM teachers WHERE saw_validation ORDER BY ALL").to_pylist():
+        yield f"teacher {row['model']} on {row['data']} was trained on the validation images"
+
+
+def name_arm(arm: Arm) -> str:
+    """The arm in words: method, data, teacher and student."""
+    models = f"{arm.pair.teacher} to {arm.pair.student}" if arm.pair.teacher else arm.pair.student
+    return f"{arm.label} on {arm.pair.data}, {models}"
+
+
+def _each(plans: Mapping[str, Plan], describe) -> str:
+    """One sentence if it holds for every study, else one per study."""
+    said = {plan.study["name"]: describe(plan) for plan in plans.values()}
+    if len(set(said.values())) <= 1:
+        return next(iter(said.values()), "unknown")
+    return "; ".join(f"{name}: {text}" for name, text in said.items())
+
+
+def _describe_budget(plan: Plan, epochs: Iterable[int]) -> str:
+    search, stop = plan.config.get("search") or {}, plan.config.get("stop") or {}
+    parts = [f"{plan.trials_per_arm or 'unknown'} trials per arm"]
+    if "sampler" in search:
+        parts.append(f"proposed by {search['sampler']}")
+    if stop.get("rule", "none") != "none":
+        parts.append(f"stopped by {stop['rule']}")
+    planned = " or ".join(str(number) for number in epochs if number is not None)
+    return ", ".join([*parts, f"{planned or 'unknown'} epochs each"])
+
+
+def _describe_spent(spent: Mapping | None) -> str:
+    if spent is None:
+        return "nothing yet"
+    hours = (spent["seconds"] or 0) / 3600
+    return f"{spent['trials']:,} trials, {spent['epochs'] or 0:,} epochs, {hours:.2f} h of workers, teachers included"
+
+
+def _describe_seeds(plan: Plan) -> str:
+    repeat = plan.config.get("repeat") or {}
+    trained = f", trained on {repeat['train_on']}" if "train_on" in repeat else ""
+    return f"{'unknown' if plan.num_seeds is None else plan.num_seeds} per arm{trained}"
+
+
+def _describe_code(plan: Plan) -> str:
+    dirty = " with uncommitted changes" if plan.study["code_dirty"] else ""
+    return f"{plan.study['code_version'] or 'unknown'}{dirty}"
+
+
+def _describe_hardware(results: Results) -> Iterator[str]:
+    for row in results.arrow(_HARDWARE).to_pylist():
+        yield f"{row['name']}, torch {' and '.join(row['torch'])}" if row["torch"] else row["name"]
