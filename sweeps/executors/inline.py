@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from sweeps import trial
 from sweeps.driver import Driver
+from sweeps.interrupt import catch_signals
 
 
 def run_inline(driver: Driver) -> None:
-    """Returns when the study is done."""
-    while (job := driver.next_job()) is not None:
-        for report in trial.run(job, directory=driver.directory):
-            if not driver.tell(job, report):
-                break
+    """Returns when the study is done. Raises Interrupted at the first signal."""
+    with catch_signals(immediate=True) as interruption:
+        while True:
+            with interruption.deferred():
+                job = driver.next_job()
+            if job is None:
+                return
+            for report in trial.run(job, directory=driver.directory):
+                with interruption.deferred():
+                    goes_on = driver.tell(job, report)
+                if not goes_on:
+                    break

@@ -1,0 +1,226 @@
+"""Runs a study on Ray Tune. What Tune calls a trial is one job here; what it decides, the planner has decided.
+
+Of Tune this uses: placement by resources, worker reuse, concurrency, the news that a worker died. Not used: its restore,
+pause, retries and rungs, which lose a study's state (the journal keeps it).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+# Read by Ray when it is imported, here and in its workers.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # Tune's loggers cost 10 ms a trial and tell nothing new
+os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")         # its handler would end the run as if it were complete
+os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
+os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+os.environ.setdefault("RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+import ray
+from ray import tune
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from kdtrain.config import TrialConfig
+from sweeps import trial
+from sweeps.driver import Driver
+from sweeps.interrupt import Interruption, catch_signals
+from sweeps.planner import Job
+
+_OBJECT_STORE_BYTES = 100_000_000  # nothing of size goes through Ray; its default is a third of the memory
+
+
+def run_on_ray(driver: Driver, *, address: str = "local", on_start: Callable[[int], None] = lambda slots: None) -> None:
+    """Returns when the study is done. Raises Interrupted after a signal, ValueError where no node can hold a trial.
+
+    address: `local` starts a Ray of its own; `auto` or host:port joins a cluster. on_start is told the number of slots.
+    """
+    start_ray(address)
+    try:
+        slots = count_slots(driver.study.resources)
+        check_shared_directory(driver.directory)
+        on_start(slots)
+        with catch_signals(immediate=False) as interruption:
+            _fit(driver, slots, interruption)
+    finally:
+        ray.shutdown()
+
+
+def start_ray(address: str) -> None:
+    """Connects this process to Ray, quietly."""
+    local = address == "local"
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled" if local else "token")
+    own = {"object_store_memory": _OBJECT_STORE_BYTES, "include_dashboard": False} if local else {}
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR", **own)
+    except ConnectionError as error:
+        raise ValueError(f"--address {address}: no Ray cluster answers\n\nhint: {error}") from error
+
+
+def count_slots(resources: Any) -> int:
+    """How many jobs the cluster can hold at once. Raises ValueError where it can hold none."""
+    slots = sum(_count_on_node(node["Resources"], resources) for node in ray.nodes() if node["Alive"])
+    if slots == 0:
+        raise ValueError(
+            f"resources: no node of this Ray has {resources.cpu} CPU and {resources.gpu} GPU for a trial; "
+            f"the cluster has {_describe(ray.cluster_resources())}\n\nhint: lower `resources` in the study"
+        )
+    return slots if resources.max_parallel is None else min(slots, resources.max_parallel)
+
+
+def check_shared_directory(directory: Path) -> None:
+    """Raises ValueError naming the nodes that do not see the study's directory; without this, trials fail one by one."""
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    if len(nodes) < 2:
+        return
+    nonce = directory / "staging" / "nonce"
+    nonce.parent.mkdir(parents=True, exist_ok=True)
+    nonce.write_text("seen")
+    pin = {node["NodeID"]: NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes}
+    look = ray.remote(num_cpus=0)(_sees)
+    seen = ray.get([look.options(scheduling_strategy=pin[node["NodeID"]]).remote(str(nonce)) for node in nodes])
+    nonce.unlink()
+    blind = [node["NodeManagerAddress"] for node, sees in zip(nodes, seen, strict=True) if not sees]
+    if blind:
+        raise ValueError(
+            f"{directory}: not seen by the nodes {', '.join(blind)}\n\nhint: --results must lie on storage that all nodes share"
+        )
+
+
+class JobTrainable(tune.Trainable):
+    """One job on a worker; the process goes on to the next job, so that torch is imported once."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self._poisoned = False
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        if self._poisoned:
+            os._exit(1)  # a CUDA context does not survive its errors: the job goes on in a fresh process
+        job, directory = decode_job(new_config["job"]), Path(new_config["directory"])
+        self._reports = trial.run(job, directory=directory)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        report = next(self._reports)
+        self._poisoned = report.get("error_type") in ("cuda", "out_of_memory")
+        return {"report": json.dumps(report)}  # Tune flattens what it can look into
+
+    def cleanup(self) -> None:
+        self._reports.close()
+
+
+class _Jobs(Searcher):
+    """Tune asks it for trials; it asks the planner for jobs."""
+
+    def __init__(self, driver: Driver) -> None:
+        super().__init__()
+        self._driver = driver
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        job = self._driver.next_job()
+        if job is not None:
+            return {"job": encode_job(job), "directory": str(self._driver.directory)}
+        return Searcher.FINISHED if self._driver.is_done else None  # FINISHED is for ever; None is asked again
+
+    def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
+        """The scheduler has told the planner."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Tune's snapshot is never read."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        raise AssertionError("a study resumes from its journal")
+
+
+class _Decisions(FIFOScheduler):
+    """Tune asks it whether a trial goes on; it asks the planner."""
+
+    def __init__(self, driver: Driver) -> None:
+        super().__init__()
+        self._driver = driver
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        goes_on = self._driver.tell(decode_job(trial.config["job"]), json.loads(result["report"]))
+        return TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        self._driver.lose(decode_job(trial.config["job"]))
+
+
+class _Watch(tune.Callback):
+    """Between two steps of Tune's loop, and so never inside a decision, lets a signal end the run."""
+
+    def __init__(self, interruption: Interruption) -> None:
+        self._interruption = interruption
+
+    def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
+        self._interruption.check()
+
+
+def _fit(driver: Driver, slots: int, interruption: Interruption) -> None:
+    resources = driver.study.resources
+    storage = driver.directory / "staging" / "tune"
+    shutil.rmtree(storage, ignore_errors=True)
+    tuner = tune.Tuner(
+        tune.with_resources(JobTrainable, {"cpu": resources.cpu, "gpu": resources.gpu}),
+        tune_config=tune.TuneConfig(
+            search_alg=_Jobs(driver),
+            scheduler=_Decisions(driver),
+            num_samples=-1,
+            max_concurrent_trials=slots,
+            reuse_actors=True,
+            trial_dirname_creator=lambda made: made.trial_id,
+        ),
+        run_config=tune.RunConfig(
+            name="run",
+            storage_path=str(storage),
+            verbose=0,
+            callbacks=[_Watch(interruption)],
+            failure_config=tune.FailureConfig(max_failures=0),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+        ),
+    )
+    try:
+        tuner.fit()
+    finally:
+        shutil.rmtree(storage, ignore_errors=True)
+    interruption.check()
+
+
+def encode_job(job: Job) -> str:
+    """A job as one JSON string."""
+    return json.dumps({**asdict(job), "config": job.config.to_dict()})
+
+
+def decode_job(text: str) -> Job:
+    """The job again."""
+    given = json.loads(text)
+    return replace(Job(**given), config=TrialConfig(**given["config"]), stops=tuple(given["stops"]))
+
+
+def _count_on_node(has: dict[str, float], resources: Any) -> int:
+    slots = [has.get("CPU", 0) / resources.cpu] if resources.cpu else []
+    if resources.gpu:
+        gpus = has.get("GPU", 0)
+        slots.append(gpus * math.floor(1 / resources.gpu + 1e-9) if resources.gpu <= 1 else gpus / resources.gpu)
+    return math.floor(min(slots) + 1e-9)
+
+
+def _describe(resources: dict[str, float]) -> str:
+    return f"{resources.get('CPU', 0):g} CPU and {resources.get('GPU', 0):g} GPU"
+
+
+def _sees(path: str) -> bool:
+    return Path(path).exists()
