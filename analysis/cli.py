@@ -115,5 +115,5 @@ def _print_rows(rows: pd.DataFrame) -> None:
 
 
 def _format(value: object) -> str:
-    missing = not isinstance(value, list | dict) and pd.isna(value)
+    missing = pd.api.types.is_scalar(value) and pd.isna(value)
     return "-" if missing else f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -41,20 +41,25 @@ def build_footer(results: Results, plans: Mapping[str, Plan]) -> Iterator[tuple[
 
 
 def find_missing(arms: Sequence[Arm], plans: Mapping[str, Plan]) -> Iterator[str]:
-    """One sentence per thing that was planned and is not there."""
-    if not arms:
+    """One sentence per arm that lacks something that was planned."""
+    if not any(arm.measured for arm in arms):
         yield "no trial is final yet"
     for arm in arms:
         plan = plans.get(arm.pair.study_id)
-        if plan is None:
-            continue
-        tuned = arm.measured.get("num_tuned") or 0
-        if tuned < (plan.trials_per_arm or 0):
-            yield f"{name_arm(arm)}: {tuned} of {plan.trials_per_arm} trials searched"
-        if len(arm.seeds) < (plan.num_seeds or 0):
-            lost = arm.measured.get("num_lost") or 0
-            why = f", {lost} diverged or failed" if lost else ""
-            yield f"{name_arm(arm)}: {len(arm.seeds)} of {plan.num_seeds} repeats completed{why}"
+        if lacking := _describe_lacking(arm, plan) if plan else "":
+            yield f"{name_arm(arm)}: {lacking}"
+
+
+def _describe_lacking(arm: Arm, plan: Plan) -> str:
+    tuned, lost = arm.measured.get("num_tuned") or 0, arm.measured.get("num_lost") or 0
+    lacking = []
+    if tuned < (plan.trials_per_arm or 0):
+        lacking.append(f"{tuned} of {plan.trials_per_arm} trials searched")
+    if len(arm.seeds) < (plan.num_seeds or 0):
+        lacking.append(f"{len(arm.seeds)} of {plan.num_seeds} repeats completed")
+    if lost:
+        lacking.append(f"{lost} diverged or failed")
+    return ", ".join(lacking)
 
 
 def find_warnings(results: Results, arms: Sequence[Arm], plans: Mapping[str, Plan]) -> Iterator[str]:

@@ -200,7 +200,7 @@ def _pair_table(pairs: Sequence[Pair], summaries: Sequence[Summary], plans: Mapp
     cells = [summary.cells[number] for number in range(len(pairs)) for summary in summaries]
     studied = {(cell.pair.study_id, cell.label) for cell in cells if cell.arm}
     rows = [_pair_row(cell, plans) for cell in cells if (cell.pair.study_id, cell.label) in studied]
-    return Table(("study", "data", "teacher", "student", "method"), PAIR_COLUMNS, tuple(rows))
+    return Table(("study", "data", "teacher", "teacher_id", "student", "method"), PAIR_COLUMNS, tuple(rows))
 
 
 def _pair_row(cell: Cell, plans: Mapping[str, Plan]) -> dict[str, Any]:
@@ -209,6 +209,7 @@ def _pair_row(cell: Cell, plans: Mapping[str, Plan]) -> dict[str, Any]:
         "study": plan.study["name"] if plan else cell.pair.study_id,
         "data": cell.pair.data,
         "teacher": cell.pair.teacher,
+        "teacher_id": cell.pair.teacher_id,
         "student": cell.pair.student,
         "method": cell.label,
     }

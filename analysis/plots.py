@@ -10,6 +10,7 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from analysis.leaderboard import PLAIN, Leaderboard
 
@@ -37,6 +38,7 @@ _STYLE = {
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#5B4B8A")
 _PLAIN_COLOUR = "#6b747d"
 _SETTINGS = ("lr", "weight_decay", "temperature", "weight", "gamma", "smoothing", "power")
+_LOG_FROM = 5      # largest over smallest value of a setting from which its axis is logarithmic; chosen by hand
 _PANELS_A_ROW = 3
 _PANEL_INCHES = (3.3, 2.5)
 
@@ -54,7 +56,7 @@ def draw_board(board: Leaderboard, colours: Mapping[str, str]) -> str | None:
     rows = rows[rows["num_seeds"] > 0]
     if rows.empty:
         return None
-    panels = list(rows.groupby(["study", "data", "teacher", "student"], sort=False, dropna=False))
+    panels = list(rows.groupby(["study", "data", "teacher", "teacher_id", "student"], sort=False, dropna=False))
     tallest = max(len(group) for _, group in panels)
     with mpl.rc_context(_STYLE | {"svg.hashsalt": "board"}):
         figure, axes = _grid(len(panels), height=0.9 + 0.26 * tallest)
@@ -78,27 +80,36 @@ def draw_curves(trials: pd.DataFrame, epochs: pd.DataFrame, colours: Mapping[str
     with mpl.rc_context(_STYLE | {"svg.hashsalt": "curves"}):
         figure, axes = _grid(len(panels), height=_PANEL_INCHES[1])
         for axis, ((data, student), group) in zip(axes, panels, strict=True):
-            for _, curve in group.groupby(keys, sort=False):
-                _draw_curve(axis, curve, colours, strong=(curve.iloc[0]["study_id"], curve.iloc[0]["trial_id"]) in best)
+            for trial, curve in group.groupby(keys, sort=False):
+                _draw_curve(axis, curve, colours, strong=trial in best)
+            _cut_first_rise(axis, group)
             _label(axis, f"{data}: {student}", "epoch", "val top-1, %")
         return _to_svg(figure)
 
 
 def draw_settings(trials: pd.DataFrame, colours: Mapping[str, str]) -> str | None:
-    """Each searched setting against validation top-1, one panel per setting. None where nothing was searched."""
-    tuned = trials[(trials["stage"] == "tune") & trials["val_top1"].notna()]
-    varied = [name for name in _SETTINGS if _is_varied(tuned, name)]
-    if not varied:
+    """Each searched setting against validation top-1, one panel per student and setting. None without a search.
+
+    Only trials that ran to the end have a height: an earlier epoch's value cannot be compared with the last one's.
+    """
+    tuned = trials[trials["stage"] == "tune"]
+    panels = [
+        (data, student, name, group.dropna(subset=[name]))
+        for (data, student), group in tuned.groupby(["data", "student"], sort=False)
+        for name in _SETTINGS if _is_varied(group, name)
+    ]
+    if not panels:
         return None
     with mpl.rc_context(_STYLE | {"svg.hashsalt": "settings"}):
-        figure, axes = _grid(len(varied), height=_PANEL_INCHES[1])
-        for axis, name in zip(axes, varied, strict=True):
-            _draw_setting(axis, tuned.dropna(subset=[name]), name, colours)
+        figure, axes = _grid(len(panels), height=_PANEL_INCHES[1])
+        for axis, (data, student, name, group) in zip(axes, panels, strict=True):
+            _draw_setting(axis, group, name, colours)
+            _label(axis, f"{data}: {student}", name.replace("_", " "), "val top-1, %")
         return _to_svg(figure)
 
 
 def _draw_pair(axis: Axes, pair: Sequence[Any], rows: pd.DataFrame, colours: Mapping[str, str]) -> None:
-    _, data, teacher, student = pair
+    _, data, teacher, _, student = pair
     for place, row in enumerate(rows.to_dict("records")):
         colour = colours[row["method"]]
         if pd.notna(row["test_top1_low"]):
@@ -120,15 +131,25 @@ def _draw_curve(axis: Axes, curve: pd.DataFrame, colours: Mapping[str, str], *, 
     axis.plot(curve["epoch"], 100 * curve["val_top1"], color=colours[curve.iloc[0]["method_label"]], **style)
 
 
+def _cut_first_rise(axis: Axes, curves: pd.DataFrame) -> None:
+    """Begins the axis at what most trials have reached after an eighth of the epochs: the differences lie above."""
+    later = curves[curves["epoch"] >= curves["epoch"].max() / 8]["val_top1"]
+    low, high = later.quantile(0.1), curves["val_top1"].max()
+    if high > low:
+        axis.set_ylim(100 * low, 100 * (high + 0.05 * (high - low)))
+
+
 def _draw_setting(axis: Axes, trials: pd.DataFrame, name: str, colours: Mapping[str, str]) -> None:
     for label, group in trials.groupby("method_label", sort=False):
-        for done, mark in ((True, "o"), (False, "x")):
-            part = group[(group["status"] == "completed") == done]
-            axis.scatter(part[name], 100 * part["val_top1"], s=14, marker=mark, color=colours[label],
-                         alpha=0.75 if done else 0.4, linewidths=0.8)
-    if trials[name].min() > 0 and trials[name].max() / trials[name].min() >= 20:  # chosen by hand
+        done = group["status"] == "completed"
+        axis.scatter(group[name][done], 100 * group["val_top1"][done], s=16, color=colours[label], alpha=0.8, lw=0)
+        axis.plot(group[name][~done], [0.02] * int((~done).sum()), "|", color=colours[label], alpha=0.5, ms=6,
+                  transform=axis.get_xaxis_transform())
+    if trials[name].min() > 0 and trials[name].max() / trials[name].min() >= _LOG_FROM:
         axis.set_xscale("log")
-    _label(axis, "", name.replace("_", " "), "val top-1, %")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))  # the usual one writes powers as mathtext
+        axis.xaxis.set_minor_locator(NullLocator())
 
 
 def _find_best_trials(trials: pd.DataFrame) -> set[tuple[str, str]]:

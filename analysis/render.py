@@ -20,9 +20,11 @@ from rich.text import Text
 from analysis.leaderboard import PLAIN, Column, Leaderboard, Table
 from analysis.statistics import TIE_DIGITS
 
-_PAIR_KEYS = ("study", "data", "teacher", "student")
+_PAIR_KEYS = ("study", "data", "teacher", "teacher_id", "student")
 _FOLDED = ("test_top1_low", "test_top1_high", "teacher_top1")  # shown as the mean's ± and as the teacher's own line
 _LINES_SHOWN = 8  # of what is missing; JSON has all of it. Chosen by hand
+_ROOMY = 100  # columns of a terminal from which the numbers get more air
+_HEADS = {"seconds": "time"}  # shown in minutes and hours
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Section:
 
     title: str
     header: tuple[str, ...]
+    meanings: tuple[str, ...]           # of each column
     rows: tuple[tuple[str, ...], ...]
     best: frozenset[tuple[int, int]]    # (row, column) of the best values
 
@@ -39,11 +42,12 @@ def print_terminal(board: Leaderboard, console: Console) -> None:
     """Prints the board; colours and widths are the console's business."""
     console.print(Text(describe_title(board), style="bold"))
     for section in sections(board):
-        console.print(_rich_table(section))
+        console.print()
+        console.print(_rich_table(section, gap=1 if console.width >= _ROOMY else 0))
+    console.print()
     for line in describe_notes(board):
         console.print(Text(line, style="yellow"))
-    for word, sentence in board.footer:
-        console.print(Text.assemble((f"{word:<10}", "dim"), sentence))
+    console.print(_rich_footer(board))
 
 
 def to_markdown(board: Leaderboard) -> str:
@@ -81,11 +85,11 @@ def describe_title(board: Leaderboard) -> str:
 
 def sections(board: Leaderboard) -> Iterator[Section]:
     """The board over pairs, then one section per pair."""
-    yield _section("over all pairs", board.summary, board.summary.rows, ())
-    several = len({row["study"] for row in board.pairs.rows}) > 1
-    for pair, group in itertools.groupby(board.pairs.rows, key=lambda row: [row[key] for key in _PAIR_KEYS]):
+    yield _section("Over all pairs", board.summary, board.summary.rows, ())
+    for _, group in itertools.groupby(board.pairs.rows, key=lambda row: [row[key] for key in _PAIR_KEYS]):
         rows = tuple(group)
-        yield _section(_describe_pair(*pair, several=several), board.pairs, rows, _teacher_line(board.pairs, rows[0]))
+        title = _describe_pair(rows[0], board.pairs.rows)
+        yield _section(title, board.pairs, rows, _teacher_line(board.pairs, rows[0]))
 
 
 def format_value(column: Column, row: Mapping[str, Any]) -> str:
@@ -125,11 +129,13 @@ def _section(title: str, table: Table, rows: Sequence[Mapping[str, Any]], above:
         for place, column in enumerate(columns, start=1)
         for number in _find_best(column, rows)
     }
-    return Section(title, header, (*above, *body), frozenset(best))
+    meanings = ("", *(column.meaning for column in columns))
+    return Section(title, header, meanings, (*above, *body), frozenset(best))
 
 
 def _head(column: Column) -> str:
-    return column.name.removeprefix("num_").replace("_", " ") + _SIGNS.get(column.unit, "")
+    name = _HEADS.get(column.name, column.name.removeprefix("num_"))
+    return name.replace("_", " ") + _SIGNS.get(column.unit, "")
 
 
 def _find_best(column: Column, rows: Sequence[Mapping[str, Any]]) -> list[int]:
@@ -150,9 +156,13 @@ def _teacher_line(table: Table, row: Mapping[str, Any]) -> Sequence[tuple[str, .
     return (("teacher", *(top1 if column.name == "test_top1_mean" else "" for column in shown)),)
 
 
-def _describe_pair(study: str, data: str, teacher: str | None, student: str, *, several: bool) -> str:
-    models = f"{teacher} → {student}" if teacher else f"{student}, no teacher"
-    return f"{study}: {data}: {models}" if several else f"{data}: {models}"
+def _describe_pair(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
+    """The pair in words, with the study and the teacher's identity only where they tell pairs apart."""
+    same = [other for other in rows if all(other[key] == row[key] for key in ("study", "data", "teacher", "student"))]
+    study = f"{row['study']}: " if len({other["study"] for other in rows}) > 1 else ""
+    teacher_id = f" ({row['teacher_id']})" if len({other["teacher_id"] for other in same}) > 1 else ""
+    models = f"{row['teacher']}{teacher_id} → {row['student']}" if row["teacher"] else f"{row['student']}, no teacher"
+    return f"{study}{row['data']}: {models}"
 
 
 def _name_method(label: str) -> str:
@@ -163,20 +173,27 @@ def describe_notes(board: Leaderboard) -> list[str]:
     """What is missing and what to beware of, one sentence each; a long list is cut and says so."""
     lines = [f"missing: {line}" for line in board.missing[:_LINES_SHOWN]]
     if len(board.missing) > _LINES_SHOWN:
-        lines.append(f"missing: {len(board.missing) - _LINES_SHOWN} more, see --json")
+        lines.append(f"missing: {len(board.missing) - _LINES_SHOWN} more: the JSON lists all")
     return lines + [f"beware: {line}" for line in board.warnings]
 
 
-def _rich_table(section: Section) -> RichTable:
+def _rich_table(section: Section, *, gap: int) -> RichTable:
     table = RichTable(title=escape(section.title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD,
-                      padding=(0, 1, 0, 0))
+                      padding=(0, gap, 0, 0), show_edge=False)
     for place, name in enumerate(section.header):
-        widest = max((len(row[place]) for row in section.rows), default=0)
-        table.add_column(name, justify="right" if place else "left", min_width=widest)  # headers wrap, numbers do not
+        words = [*name.split(), *(row[place] for row in section.rows)]  # a header wraps, a number does not
+        table.add_column(name, justify="right" if place else "left", width=max(map(len, words)))
     for number, row in enumerate(section.rows):
         table.add_row(*(Text(cell, style="bold green" if (number, place) in section.best else "")
                         for place, cell in enumerate(row)))
     return table
+
+
+def _rich_footer(board: Leaderboard) -> RichTable:
+    grid = RichTable.grid(padding=(0, 2, 0, 0))
+    for word, sentence in board.footer:
+        grid.add_row(Text(word, style="dim"), Text(sentence))
+    return grid
 
 
 def _markdown_table(section: Section) -> str:

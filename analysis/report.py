@@ -23,7 +23,8 @@ h2 { font-size: 1.1rem; margin: 2.6rem 0 0.4rem; }
 h3 { font-size: 0.95rem; margin: 1.6rem 0 0.3rem; }
 p { margin: 0.3rem 0; max-width: 46rem; }
 .soft { color: var(--soft); }
-.notes { margin: 1rem 0; padding: 0.7rem 1rem; border-left: 3px solid var(--warn); background: #fdf7ee; color: var(--warn); }
+.notes { margin: 1rem 0; padding: 0.7rem 1rem; border-left: 3px solid var(--warn); background: #fdf7ee;
+         color: var(--warn); }
 .notes p { margin: 0; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; white-space: nowrap; }
@@ -76,19 +77,19 @@ def _build_body(results: queries.Results, board: Leaderboard) -> Iterator[str]:
     trials = results.trials()
     over_pairs, *pairs = render.sections(board)
     yield f"<h1>{escape(render.describe_title(board))}</h1>"
-    yield '<p class="soft">Knowledge distillation: every method on every pair, with the same search for each.</p>'
+    yield '<p class="soft">Test accuracy of every method on every pair, over fresh seeds.</p>'
     yield _notes(board)
     yield _table(over_pairs, level=2)
-    yield _legend(colours)
-    yield _picture("Test top-1 by pair", plots.draw_board(board, colours),
+    yield _picture("Test top-1 by pair", plots.draw_board(board, colours), colours,
                    "Mean and 95 % interval over fresh seeds. Dotted: plain student. Dashed: teacher.")
     yield "<h2>Pair by pair</h2>"
     yield from (_table(section, level=3) for section in pairs)
-    yield _picture("Learning curves of the search", plots.draw_curves(trials, results.epochs(), colours),
-                   "Validation top-1 by epoch. Strong: the best trial of an arm. Faint: the others; a line that ends "
-                   "early was stopped.")
-    yield _picture("Settings searched", plots.draw_settings(trials, colours),
-                   "Each trial's setting against its validation top-1. Dots ran to the end, crosses did not.")
+    yield _picture("Learning curves of the search", plots.draw_curves(trials, results.epochs(), colours), colours,
+                   "Validation top-1 by epoch, without the first rise. Strong: the best trial of each arm. Faint: the "
+                   "others; a line that ends early was stopped.")
+    yield _picture("Settings searched", plots.draw_settings(trials, colours), colours,
+                   "Trials that ran to the end: setting against validation top-1. Ticks at the foot: settings that "
+                   "were stopped, diverged or failed.")
     yield _made(board)
     yield _data(board)
 
@@ -99,23 +100,23 @@ def _notes(board: Leaderboard) -> str:
 
 
 def _table(section: Section, *, level: int) -> str:
-    head = "".join(f"<th>{escape(name)}</th>" for name in section.header)
+    named = zip(section.header, section.meanings, strict=True)
+    head = "".join(f'<th title="{escape(meaning)}">{escape(name)}</th>' for name, meaning in named)
     rows = []
     for number, row in enumerate(section.rows):
         marks = [' class="best"' if (number, place) in section.best else "" for place in range(len(row))]
         rows.append("".join(f"<td{mark}>{escape(cell)}</td>" for mark, cell in zip(marks, row, strict=True)))
     body = "".join(f"<tr>{row}</tr>\n" for row in rows)
-    title = f"<h{level}>{escape(section.title[:1].upper() + section.title[1:] if level == 2 else section.title)}</h{level}>"
+    title = f"<h{level}>{escape(section.title)}</h{level}>"
     return f'{title}\n<div class="wide"><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>'
 
 
-def _legend(colours: Mapping[str, str]) -> str:
+def _picture(title: str, svg: str | None, colours: Mapping[str, str], caption: str) -> str:
+    if svg is None:
+        return ""
     items = (f'<span><i style="background:{colour}"></i>{escape(label)}</span>' for label, colour in colours.items())
-    return f'<h2>Pictures</h2><p class="legend">{"".join(items)}</p>'
-
-
-def _picture(title: str, svg: str | None, caption: str) -> str:
-    return f'<h3>{escape(title)}</h3>\n<p class="soft">{escape(caption)}</p>\n{svg}' if svg else ""
+    legend = f'<p class="legend">{"".join(items)}</p>'
+    return f'<h2>{escape(title)}</h2>\n<p class="soft">{escape(caption)}</p>\n{legend}\n{svg}'
 
 
 def _made(board: Leaderboard) -> str:
