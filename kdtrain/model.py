@@ -98,6 +98,8 @@ def _find(name: str, options: Mapping[str, int]) -> Callable[..., nn.Module]:
     """The function that builds the model, checked to have the options."""
     if ":" in name:
         function = load_own("model", name)
+        if not callable(function):
+            raise ValueError(f"no model `{name}`: it is not a function")
     elif name in _model_functions():
         function = _model_functions()[name]
     else:

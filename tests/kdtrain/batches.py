@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ def make_info(num_classes: int, *, channels: int = 1, size: tuple[int, int] = (8
     return DataInfo(num_classes, channels, size, mean, std, 100, 100, 0, "none", 0, "made up for a test")
 
 
+@cache
 def make_cards(num_classes: int) -> tuple[Card, Card]:
     """Student and teacher."""
     return describe_model(STUDENT, make_info(num_classes)), describe_model(TEACHER, make_info(num_classes))
