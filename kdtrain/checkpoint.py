@@ -29,7 +29,8 @@ def load(path: Path, *, trial_id: str | None = None) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise ValueError(f"{path}: not a checkpoint: {error}\n\nhint: remove the file to start this trial again") from error
+        hint = "remove the file to start this trial again"
+        raise ValueError(f"{path}: not a checkpoint: {error}\n\nhint: {hint}") from error
     if trial_id is not None and state.get("trial_id") != trial_id:
         raise ValueError(f"{path}: checkpoint of trial {state.get('trial_id')}, not of {trial_id}")
     return state

@@ -38,7 +38,7 @@ class TrialConfig:
     nesterov: bool = False
     weight_decay: float = 5e-4
     schedule: str = "cosine"                    # constant, step, cosine
-    milestones: tuple[float, ...] = ()          # step schedule: shares of `epochs` after which lr is multiplied by `decay`
+    milestones: tuple[float, ...] = ()          # step: shares of `epochs` after which lr is multiplied by `decay`
     decay: float = 0.1
     warmup_epochs: int = 0                      # lr rises linearly from 0 over these epochs
 
@@ -101,7 +101,9 @@ _CHOICES = {
     "train_on": ("train", "train+validation"),
     "epoch_rule": ("last", "best_val"),
 }
-_LEAST = {"epochs": 1, "batch_size": 2, "validation": 0, "padding": 0, "warmup_epochs": 0, "weight_decay": 0, "momentum": 0}
+_LEAST = {
+    "epochs": 1, "batch_size": 2, "validation": 0, "padding": 0, "warmup_epochs": 0, "weight_decay": 0, "momentum": 0,
+}
 
 
 def _check(config: TrialConfig) -> None:

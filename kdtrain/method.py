@@ -29,6 +29,11 @@ class Needs:
     index: bool = False                     # each sample's index in the train set
 
 
+def asks_teacher(needs: Needs) -> bool:
+    """Whether a method cannot train without a teacher."""
+    return needs.teacher_logits
+
+
 @dataclass(frozen=True)
 class Card:
     """What a model offers, measured on one image of the data set."""
@@ -68,7 +73,7 @@ class Batch:
 
 
 class Distillation:
-    """The parts of a method that most leave as they are. A method is a frozen dataclass; its fields are its settings."""
+    """What most methods leave as it is. A method is a frozen dataclass; its fields are its settings."""
 
     needs: ClassVar[Needs] = Needs()
     search_space: ClassVar[dict[str, dict[str, Any]]] = {}       # setting -> range, as in a study file

@@ -1,7 +1,6 @@
 """Teachers: trained like any trial, stored once under the hash of their recipe, verified whenever they are read.
 
-A stored teacher is a directory `<weights_dir>/<teacher_id>/` with `weights.pt` and `card.json`; the card is written with the
-weights and names their SHA-256.
+A stored teacher is a directory `<weights_dir>/<teacher_id>/` with `weights.pt` and `card.json`, with their SHA-256.
 """
 
 from __future__ import annotations
@@ -32,7 +31,9 @@ def has_teacher(weights_dir: Path, teacher_id: str) -> bool:
     return (weights_dir / teacher_id / "card.json").exists()
 
 
-def store_teacher(weights_dir: Path, config: TrialConfig, weights: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
+def store_teacher(
+    weights_dir: Path, config: TrialConfig, *, weights: dict[str, Any], facts: dict[str, Any]
+) -> dict[str, Any]:
     """Stores the weights and returns the card. A teacher that is there already stays as it is."""
     teacher_id = name_teacher(config)
     if has_teacher(weights_dir, teacher_id):
@@ -63,7 +64,7 @@ def store_teacher(weights_dir: Path, config: TrialConfig, weights: dict[str, Any
 
 
 def read_card(weights_dir: Path, teacher_id: str, *, gate: float | None = None) -> dict[str, Any]:
-    """The card of a stored teacher. Raises ValueError when its weights were altered or it is under the gate (val top-1)."""
+    """The card of a stored teacher. Raises ValueError when its weights were altered or it is under the gate."""
     where = weights_dir / teacher_id
     card = json.loads((where / "card.json").read_text())
     found = _hash_file(where / "weights.pt")
@@ -74,8 +75,8 @@ def read_card(weights_dir: Path, teacher_id: str, *, gate: float | None = None) 
         )
     if gate is not None and not passes_gate(card, gate):
         raise ValueError(
-            f"teacher {card['model']} on {card['data']} ({teacher_id}): val_top1 {card['val_top1']} is under the study's "
-            f"gate {gate}\n\nhint: give it a better recipe under `teachers:`, or lower `teachers.gate.val_top1`"
+            f"teacher {card['model']} on {card['data']} ({teacher_id}): val_top1 {card['val_top1']} is under the "
+            f"study's gate {gate}\n\nhint: give it a better recipe under `teachers:`, or lower `teachers.gate.val_top1`"
         )
     return card
 

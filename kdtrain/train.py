@@ -6,11 +6,9 @@ N train images, B batch, C classes.
 from __future__ import annotations
 
 import math
-import os
-import resource
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from kdtrain import checkpoint as checkpoints
-from kdtrain.augment import Augment, normalise
+from kdtrain.augment import normalise
 from kdtrain.config import TrialConfig
 from kdtrain.evaluate import measure, predict
-from kdtrain.images import Images, Split, load_images
-from kdtrain.method import Batch, Distillation, Needs, Outputs, build_method
-from kdtrain.model import build_model, describe_model
-from kdtrain.optim import build_optimizer, compute_lr, set_lr
+from kdtrain.images import Split
+from kdtrain.method import Batch, Needs, Outputs
+from kdtrain.optim import compute_lr, set_lr
 from kdtrain.randomness import derive_seed, make_generator
-from kdtrain.teachers import load_teacher
+from kdtrain.run import Run, build_run
 
 
 @dataclass(frozen=True)
@@ -64,156 +61,6 @@ def train(config: TrialConfig, checkpoint: Path | dict[str, Any] | None = None) 
         yield Epoch(row=row, diverged=diverged, run=run)
 
 
-@dataclass
-class Run:
-    """A trial's live state and everything the loop needs beside it."""
-
-    config: TrialConfig
-    device: torch.device
-    images: Images
-    augment: Augment
-    method: Distillation
-    student: nn.Module
-    own: nn.Module | None                         # the method's parameters
-    teacher: nn.Module | None
-    optimizer: torch.optim.Optimizer
-    student_params: int
-    student_macs: int
-    padded_NCHW: Tensor                           # uint8 train images, padded for the crop
-    teacher_logits_val_NC: Tensor | None          # for agreement
-    epoch: int = 0
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    evals: list[dict[str, Any]] = field(default_factory=list)
-    best: dict[str, Any] = field(default_factory=dict)
-    spent: dict[str, float] = field(default_factory=lambda: {"wall_seconds": 0.0, "cpu_seconds": 0.0, "peak_bytes": 0})
-
-    @property
-    def network(self) -> nn.Module:
-        """What is measured and shipped."""
-        return self.method.deployed(self.student, self.own)
-
-    def close_epoch(self, epoch: int, row: dict[str, Any], *, cpu_seconds: float) -> None:
-        self.epoch = epoch
-        self.rows.append(row)
-        self.spent["wall_seconds"] += row["epoch_seconds"]
-        self.spent["cpu_seconds"] += cpu_seconds
-        if row["device_seconds"] is not None:
-            self.spent["device_seconds"] = self.spent.get("device_seconds", 0.0) + row["device_seconds"]
-        self.spent["peak_bytes"] = max(self.spent["peak_bytes"], _measure_peak_bytes(self.device))
-
-    def keep_if_best(self, epoch: int, val_top1: float | None) -> None:
-        """Under the rule `best_val`, remembers the weights of the first epoch with the highest validation value."""
-        if self.config.epoch_rule == "best_val" and val_top1 > self.best.get("val_top1", -1.0):
-            self.best = {"epoch": epoch, "val_top1": val_top1, "modules": _copy_to_cpu(self._modules_state())}
-
-    def result(self) -> tuple[int, float | None]:
-        """The epoch that the rule chose, and its validation top-1."""
-        if self.config.epoch_rule == "best_val":
-            return self.best["epoch"], self.best["val_top1"]
-        return self.epoch, self.rows[-1]["val_top1"]
-
-    def load_result(self) -> None:
-        """Puts the weights of the chosen epoch into the networks. Training cannot go on from there."""
-        if self.config.epoch_rule == "best_val":
-            self._load_modules(self.best["modules"])
-
-    def state_dict(self) -> dict[str, Any]:
-        """All that a trial needs to go on, as tensors and plain values."""
-        return {
-            "trial_id": self.config.trial_id,
-            "config": self.config.identity(),
-            "epoch": self.epoch,
-            "modules": self._modules_state(),
-            "optimizer": self.optimizer.state_dict(),
-            "rows": self.rows,
-            "evals": self.evals,
-            "best": self.best,
-            "spent": self.spent,
-            "facts": self.facts(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._load_modules(state["modules"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        for name in ("epoch", "rows", "evals", "best", "spent"):
-            setattr(self, name, state[name])
-
-    def facts(self) -> dict[str, Any]:
-        """What is true of the whole trial: sizes, and how its teacher was asked."""
-        return {
-            "student_params": self.student_params,
-            "deployed_params": sum(p.numel() for p in self.network.parameters()),
-            "student_macs": self.student_macs,
-            "teacher_pass": "live" if self.teacher is not None else "none",
-            "deterministic": self.device.type == "cpu" or self.config.deterministic,
-        }
-
-    def _modules_state(self) -> dict[str, Any]:
-        return {"student": self.student.state_dict(), "own": None if self.own is None else self.own.state_dict()}
-
-    def _load_modules(self, state: dict[str, Any]) -> None:
-        self.student.load_state_dict(state["student"])
-        if self.own is not None:
-            self.own.load_state_dict(state["own"])
-
-
-def build_run(config: TrialConfig) -> Run:
-    """The trial before its first epoch, on its device."""
-    device = prepare_device(config)
-    images = _move_images(load_images(config), device)
-    method = build_method(config.method, config.settings)
-    torch.manual_seed(derive_seed(config.seed, 0, "weights"))
-    student = build_model(config.student, images.info.num_classes, images.info.channels)
-    card = describe_model(config.student, images.info)
-    needs_teacher = asks_teacher(method.needs)
-    if needs_teacher and (config.teacher is None or config.weights_dir is None):
-        raise ValueError(f"method {config.method} needs a teacher\n\nhint: give teacher, teacher_id and weights_dir")
-    teacher_card = describe_model(config.teacher, images.info) if needs_teacher else None
-    own = method.build(card, teacher_card, images.info.num_classes)
-    teacher = load_teacher(Path(config.weights_dir), config.teacher_id, images.info).to(device) if needs_teacher else None
-    student.to(device)
-    trained = list(student.parameters())
-    if own is not None:
-        trained += list(own.to(device).parameters())
-    augment = Augment(config.augment, config.padding)
-    return Run(
-        config=config,
-        device=device,
-        images=images,
-        augment=augment,
-        method=method,
-        student=student,
-        own=own,
-        teacher=teacher,
-        optimizer=build_optimizer(trained, config),
-        student_params=card.params,
-        student_macs=card.macs,
-        padded_NCHW=augment.pad(images.train.image_NCHW),
-        teacher_logits_val_NC=None if teacher is None or images.val is None else predict(teacher, images.val, images.info),
-    )
-
-
-def asks_teacher(needs: Needs) -> bool:
-    """Whether a method cannot train without a teacher."""
-    return needs.teacher_logits
-
-
-def prepare_device(config: TrialConfig) -> torch.device:
-    """The device that `config.device` names; `auto` is CUDA where there is one. Sets threads and determinism."""
-    name = config.device
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(name)
-    if device.type == "cpu":
-        torch.set_num_threads(1)  # two trials of one thread beat one of two, and one thread gives one result
-    else:
-        torch.backends.cudnn.benchmark = not config.deterministic
-        if config.deterministic:
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(config.deterministic)
-    return device
-
-
 def _train_one_epoch(run: Run, epoch: int) -> dict[str, Any]:
     config, device = run.config, run.device
     num_images = len(run.images.train.label_N)
@@ -221,15 +68,15 @@ def _train_one_epoch(run: Run, epoch: int) -> dict[str, Any]:
     order_N = torch.randperm(num_images, generator=make_generator(config.seed, epoch, "order"))
     view_N = run.augment.draw(num_images, make_generator(config.seed, epoch, "views")).to(device)
     method_generator = make_generator(config.seed, epoch, "method")
-    batches = [index_B for index_B in order_N.to(device).split(config.batch_size) if len(index_B) > 1]  # batch norm needs 2
+    batches = [index_B for index_B in order_N.to(device).split(config.batch_size) if len(index_B) > 1]  # for batch norm
     sums = _Sums()
     run.student.train()
     timer = _DeviceTimer(device)
     for step, index_B in enumerate(batches):
         elapsed = epoch - 1 + step / len(batches)
         set_lr(run.optimizer, compute_lr(config, elapsed))
-        batch = _build_batch(run, index_B, view_N[index_B], epoch=epoch, progress=elapsed / config.epochs)
-        batch = _with_generator(batch, method_generator)
+        moment = {"epoch": epoch, "progress": elapsed / config.epochs, "generator": method_generator}
+        batch = _build_batch(run, index_B, view_N[index_B], **moment)
         terms = {name: term.mean() for name, term in run.method(batch, run.own).items()}
         loss = sum(terms.values())
         run.optimizer.zero_grad(set_to_none=True)
@@ -244,7 +91,7 @@ def _train_one_epoch(run: Run, epoch: int) -> dict[str, Any]:
     }
 
 
-def _build_batch(run: Run, index_B: Tensor, view_B: Tensor, *, epoch: int, progress: float) -> Batch:
+def _build_batch(run: Run, index_B: Tensor, view_B: Tensor, **moment: Any) -> Batch:
     image_BCHW = normalise(run.augment.gather(run.padded_NCHW, index_B, view_B), run.images.info)
     needs = run.method.needs
     teacher = None
@@ -259,14 +106,8 @@ def _build_batch(run: Run, index_B: Tensor, view_B: Tensor, *, epoch: int, progr
         teacher_classifier=run.teacher.classifier if needs.classifier and run.teacher is not None else None,
         index_B=run.images.train_index_N[index_B.cpu()].to(index_B.device) if needs.index else None,
         view_B=view_B,
-        epoch=epoch,
-        progress=progress,
+        **moment,
     )
-
-
-def _with_generator(batch: Batch, generator: torch.Generator) -> Batch:
-    object.__setattr__(batch, "generator", generator)
-    return batch
 
 
 def _ask(model: nn.Module, image_BCHW: Tensor, needs: Needs) -> Outputs:
@@ -295,10 +136,11 @@ class _Sums:
 
     def to_row(self) -> dict[str, Any]:
         terms = {name: float(total) / self.num_images for name, total in self.terms.items()}
+        others = [value for name, value in terms.items() if name != "label"]
         return {
             "loss_total": float(self.total) / self.num_images,
             "loss_label": terms.get("label"),
-            "loss_method": sum(value for name, value in terms.items() if name != "label"),
+            "loss_method": sum(others) if others else None,
             "terms": terms,
             "train_top1": float(self.correct) / self.num_images,
             "num_images": self.num_images,
@@ -349,24 +191,3 @@ def _measure_finally(run: Run) -> list[dict[str, Any]]:
 
 def _ask_teacher(run: Run, split: Split) -> Tensor | None:
     return None if run.teacher is None else predict(run.teacher, split, run.images.info)
-
-
-def _move_images(images: Images, device: torch.device) -> Images:
-    from dataclasses import replace
-
-    def move(split: Split | None) -> Split | None:
-        return None if split is None else Split(split.image_NCHW.to(device), split.label_N.to(device))
-
-    return replace(images, train=move(images.train), val=move(images.val), test=move(images.test))
-
-
-def _copy_to_cpu(state: Any) -> Any:
-    if isinstance(state, dict):
-        return {name: _copy_to_cpu(value) for name, value in state.items()}
-    return state.detach().cpu().clone() if isinstance(state, Tensor) else state
-
-
-def _measure_peak_bytes(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB

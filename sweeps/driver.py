@@ -32,7 +32,14 @@ class Driver:
     """The one process that decides for a study."""
 
     def __init__(
-        self, study: Study, directory: Path, *, weights_dir: Path, planner: Planner, journal: Journal, listener: Listener
+        self,
+        study: Study,
+        directory: Path,
+        *,
+        weights_dir: Path,
+        planner: Planner,
+        journal: Journal,
+        listener: Listener,
     ) -> None:
         self.study, self.directory, self.weights_dir = study, directory, weights_dir
         self.planner, self.journal, self.listener = planner, journal, listener
@@ -158,25 +165,34 @@ class Driver:
     # Tables
 
     def _publish_after(self, event: Event) -> None:
-        kind = event["type"]
+        kind, state = event["type"], self.planner.state
         if kind == "opened":
-            self._write("studies", self.study.study_id, [results.build_study_row(self.study, self.planner.state)])
+            self._write("studies", self.study.study_id, results.build_study_row(self.study, state))
         elif kind == "environment":
-            self._write("environments", event["environment_id"], [self.planner.state.environments[event["environment_id"]]])
-        elif kind == "teacher" and teachers.has_teacher(self.weights_dir, event["teacher_id"]):
-            card = teachers.read_card(self.weights_dir, event["teacher_id"])
-            self._write("teachers", event["teacher_id"], [results.build_teacher_row(card)])
+            self._publish_environment(event["environment_id"])
+        elif kind == "teacher":
+            self._publish_teacher(event["teacher_id"])
         elif kind in ("rung", "ended"):
-            self._publish_trial(self.planner.state.trials[event["trial_id"]])
+            self._publish_trial(state.trials[event["trial_id"]])
         elif kind == "closed":
-            for trial in self.planner.state.of_arm("tune", event["arm_id"]):
+            for trial in state.of_arm("tune", event["arm_id"]):
                 self._publish_trial(trial)
         elif kind == "abandoned":
-            for trial in self.planner.state.trials.values():
+            for trial in state.trials.values():
                 self._publish_trial(trial)
 
+    def _publish_environment(self, environment_id: str) -> None:
+        if not self._has_row("environments", environment_id):
+            self._write("environments", environment_id, self.planner.state.environments[environment_id])
+
+    def _publish_teacher(self, teacher_id: str) -> None:
+        """A blocked teacher is published too, where it was trained: its row says why."""
+        if teachers.has_teacher(self.weights_dir, teacher_id) and not self._has_row("teachers", teacher_id):
+            card = teachers.read_card(self.weights_dir, teacher_id)
+            self._write("teachers", teacher_id, results.build_teacher_row(card))
+
     def _publish_trial(self, trial: Trial) -> None:
-        """Brings a trial's files up to its state; does nothing where they are. The trials row comes last: it commits."""
+        """Brings a trial's files up to its state, where they are not. The trials row comes last: it commits."""
         staged = staged_path(self.directory, trial.trial_id, trial.job)
         if trial.status != "running" and staged.exists():
             tables.publish(staged, self.directory, "epochs", trial.trial_id)
@@ -185,9 +201,9 @@ class Driver:
         if trial.status == "failed" or self.planner.state.abandoned is not None:
             self._recover_rows(trial)
         if trial.status == "completed" and (rows := results.build_eval_rows(self.planner, trial)):
-            self._write("evals", trial.trial_id, rows)
+            self._write("evals", trial.trial_id, *rows)
         kept = self._find_kept_checkpoint(trial)
-        self._write("trials", trial.trial_id, [results.build_trial_row(self.planner, trial, checkpoint=kept)])
+        self._write("trials", trial.trial_id, results.build_trial_row(self.planner, trial, checkpoint=kept))
         if kept is None:
             shutil.rmtree(self.directory / "checkpoints" / trial.trial_id, ignore_errors=True)
 
@@ -209,18 +225,16 @@ class Driver:
     def _reconcile(self) -> None:
         """Publishes what a killed driver had journaled but not yet published."""
         for teacher_id in self.planner.state.teachers:
-            if teachers.has_teacher(self.weights_dir, teacher_id) and not self._has_row("teachers", teacher_id):
-                self._write("teachers", teacher_id, [results.build_teacher_row(teachers.read_card(self.weights_dir, teacher_id))])
-        for environment_id, row in self.planner.state.environments.items():
-            if not self._has_row("environments", environment_id):
-                self._write("environments", environment_id, [row])
+            self._publish_teacher(teacher_id)
+        for environment_id in self.planner.state.environments:
+            self._publish_environment(environment_id)
         for trial in self.planner.state.trials.values():
             self._publish_trial(trial)
 
     def _has_row(self, table: str, key: str) -> bool:
         return (self.directory / "tables" / table / f"{key}.parquet").exists()
 
-    def _write(self, table: str, key: str, rows: list[dict[str, Any]]) -> None:
+    def _write(self, table: str, key: str, *rows: dict[str, Any]) -> None:
         tables.write(self.directory, table, key, rows)
 
 

@@ -16,7 +16,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(BaseException):
-    """The person or the cluster asked the study to stop. Not an Exception: a trial must not take it for its own failure."""
+    """The person or the cluster asked the study to stop. No Exception: a trial must not take it for its own failure."""
 
 
 class Interruption:

@@ -1,6 +1,6 @@
 """The append-only event log of a study: the only state that a study has.
 
-One JSON object a line in `journal/events.jsonl`. A line counts once its newline is there; a torn last line never happened.
+One JSON object a line in `journal/events.jsonl`. A line counts once its newline is there: a torn last line never was.
 """
 
 from __future__ import annotations

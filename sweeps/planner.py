@@ -1,7 +1,8 @@
-"""The decision core of a study: which job is next, whether a trial goes on, when an arm is done. No Ray, no clock, no files.
+"""The decision core of a study: which job is next, whether a trial goes on, when an arm is done.
 
-Every decision is an event. The planner proposes it, the driver writes it to the journal, and only then is it acted on; the
-state is the fold of these events, so a planner over a folded state decides what the planner before a crash would have.
+No Ray, no clock, no files. Every decision is an event. The planner proposes it, the driver writes it to the journal, and
+only then is it acted on; the state is the fold of these events, so a planner over a folded state decides what the one
+before a crash would have.
 """
 
 from __future__ import annotations
@@ -83,8 +84,8 @@ class Planner:
         config = self.build_config(trial)
         rungs = self.rungs if trial.stage == "tune" and not trial.immune else ()
         return Job(
-            study_id=self.study.study_id, trial_id=trial_id, job=trial.job, stage=trial.stage, arm_id=trial.arm_id, number=trial.number,
-            config=config, after_epoch=trial.epoch,
+            study_id=self.study.study_id, trial_id=trial_id, job=trial.job, stage=trial.stage,
+            arm_id=trial.arm_id, number=trial.number, config=config, after_epoch=trial.epoch,
             stops=(*(rung for rung in rungs if rung > trial.epoch), config.epochs),
         )
 
@@ -117,7 +118,7 @@ class Planner:
             known = teacher.teacher_id in self.state.teachers or self.state.of_arm("teacher", teacher.teacher_id)
             if not known:
                 config = teacher.config
-                return _ask_new(config, stage="teacher", arm_id=teacher.teacher_id, number=0, settings={}, immune=False)
+                return _ask_new(config, stage="teacher", arm_id=teacher.teacher_id, number=0, settings={})
         return None
 
     def _tune(self) -> Event | None:
@@ -139,9 +140,9 @@ class Planner:
             return self._ask_new_trial(arm, trials)
         if any(trial.status == "running" for trial in trials):
             return None
-        if not any(trial.status == "completed" and not trial.immune for trial in trials):
-            if (number := self._find_last_hope(trials)) is not None:
-                return _ask_on(trials[number])
+        has_finisher = any(trial.status == "completed" and not trial.immune for trial in trials)
+        if not has_finisher and (number := self._find_last_hope(trials)) is not None:
+            return _ask_on(trials[number])
         return {"type": "closed", "arm_id": arm.arm_id, "winner": _find_winner(trials)}
 
     def _ask_new_trial(self, arm: Arm, trials: list[Trial]) -> Event:
@@ -161,7 +162,7 @@ class Planner:
                 settings = self.state.trials[winner].settings
                 seed = derive_seed(self.study.seed, arm.arm_id, "repeat", number)
                 config = self.study.trial_config(arm, settings, seed=seed, stage="repeat")
-                return _ask_new(config, stage="repeat", arm_id=arm.arm_id, number=number, settings=settings, immune=False)
+                return _ask_new(config, stage="repeat", arm_id=arm.arm_id, number=number, settings=settings)
         return None
 
     # Rungs
@@ -240,7 +241,7 @@ class Planner:
 
 
 def _ask_new(
-    config: TrialConfig, *, stage: str, arm_id: str, number: int, settings: dict[str, Any], immune: bool
+    config: TrialConfig, *, stage: str, arm_id: str, number: int, settings: dict[str, Any], immune: bool = False
 ) -> Event:
     return {
         "type": "asked", "trial_id": config.trial_id, "job": 1, "stage": stage, "arm_id": arm_id, "number": number,

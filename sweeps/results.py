@@ -41,7 +41,7 @@ def build_study_row(study: Study, state: State) -> Row:
 
 
 def build_trial_row(planner: Planner, trial: Trial, *, checkpoint: str | None) -> Row:
-    """A final trial's row of the table `trials`. `checkpoint`: where its newest one lies under the study, if it is kept."""
+    """A final trial's row of the table `trials`. `checkpoint`: where it lies under the study, if it is kept."""
     config = planner.build_config(trial)
     arm = planner.arms.get(trial.arm_id)
     value, epoch = _find_value(trial)
@@ -49,7 +49,7 @@ def build_trial_row(planner: Planner, trial: Trial, *, checkpoint: str | None) -
     settings = config.settings
     return {
         "study_id": planner.study.study_id,
-        **{name: getattr(trial, name) for name in ("trial_id", "number", "stage", "seed", "immune", "status", "retries")},
+        **{name: getattr(trial, name) for name in ("trial_id", "number", "stage", "seed", "immune", "status")},
         "arm_id": arm.arm_id if arm else None,
         "setting_id": arm.setting_id(trial.settings) if arm else None,
         **{name: getattr(config, name) for name in ("data", "teacher", "teacher_id", "student", "method", "train_on")},
@@ -65,6 +65,7 @@ def build_trial_row(planner: Planner, trial: Trial, *, checkpoint: str | None) -
         **{name: float(settings[name]) for name in _OWN_COLUMNS if name in settings},
         "settings_json": json.dumps(dict(settings), sort_keys=True),
         "jobs": trial.job,
+        "retries": trial.retries,
         **trial.report.get("facts", {}),
         **trial.report.get("spent", {}),
         "started_at": _to_time(trial.started_at),
@@ -86,7 +87,8 @@ def build_eval_rows(planner: Planner, trial: Trial) -> list[Row]:
 def build_teacher_row(card: dict[str, Any]) -> Row:
     """A teacher's row of the table `teachers`, from its card."""
     names = (
-        "teacher_id", "data", "model", "source", "weights_hash", "params", "macs", "val_top1", "test_top1", "saw_validation",
+        "teacher_id", "data", "model", "source", "weights_hash", "params", "macs", "val_top1", "test_top1",
+        "saw_validation",
     )
     return {**{name: card[name] for name in names}, "recipe_json": json.dumps(card["recipe"], sort_keys=True)}
 

@@ -39,7 +39,8 @@ def propose(arm: Arm, history: Sequence[Asked], *, sampler: str, seed: int) -> S
     if sampler == "grid":
         return _propose_from_grid(arm, number, seed=seed)
     distributions = {name: found.to_optuna() for name, found in arm.space.items()}
-    study = _rebuild(arm, history, distributions, sampler=_build_sampler(sampler, derive_seed(seed, arm.arm_id, number)))
+    drawing = _build_sampler(sampler, derive_seed(seed, arm.arm_id, number))
+    study = _rebuild(history, distributions, sampler=drawing)
     if number < len(arm.first):
         study.enqueue_trial(dict(arm.first[number]))
     return dict(study.ask(distributions).params)
@@ -55,7 +56,7 @@ def _build_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
         return optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
 
 
-def _rebuild(arm: Arm, history: Sequence[Asked], distributions: Mapping[str, Any], *, sampler: Any) -> optuna.Study:
+def _rebuild(history: Sequence[Asked], distributions: Mapping[str, Any], *, sampler: Any) -> optuna.Study:
     study = optuna.create_study(direction="maximize", sampler=sampler)
     for asked in history:
         state = _STATES[asked.state]
@@ -81,6 +82,7 @@ _STATES = {
 
 def _propose_from_grid(arm: Arm, number: int, *, seed: int) -> Settings:
     """The grid in an order drawn from the seed; after its last point it starts again, so that budgets stay equal."""
-    points = [dict(zip(arm.space, values, strict=True)) for values in product(*(r.grid_points() for r in arm.space.values()))]
+    axes = [found.grid_points() for found in arm.space.values()]
+    points = [dict(zip(arm.space, values, strict=True)) for values in product(*axes)]
     points.sort(key=lambda point: derive_seed(seed, arm.arm_id, sorted(point.items())))
     return points[number % len(points)]

@@ -52,8 +52,8 @@ class Trial:
         """64 bits of what decisions about this trial depend on."""
         return _hash(
             self.trial_id, self.stage, self.arm_id, self.number, self.settings, self.seed, self.immune, self.status,
-            self.job, self.retries, self.stalled, self.reached, self.epoch, [[e, repr(v)] for e, v in self.values.items()], self.passed,
-            repr(self.value), self.value_epoch,
+            self.job, self.retries, self.stalled, self.reached, self.epoch, self.passed, self.value, self.value_epoch,
+            [[epoch, repr(value)] for epoch, value in self.values.items()],
         )
 
 

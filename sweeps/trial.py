@@ -16,6 +16,7 @@ from typing import Any
 from analysis import tables
 from kdtrain import checkpoint, teachers
 from kdtrain.environment import describe_environment
+from kdtrain.run import prepare_device
 from kdtrain.train import Epoch, train
 from sweeps.planner import Job
 
@@ -78,6 +79,7 @@ def staged_path(directory: Path, trial_id: str, job: int) -> Path:
 
 
 def _run(job: Job, directory: Path) -> Iterator[Report]:
+    prepare_device(job.config)
     environment = describe_environment()
     folder = directory / "checkpoints" / job.trial_id
     folder.mkdir(parents=True, exist_ok=True)
@@ -117,7 +119,8 @@ def _tell_stored(job: Job, stored: dict[str, Any]) -> Iterator[Report]:
 
 def _to_report(epoch: Epoch) -> Report:
     run = epoch.run
-    report = {"epoch": run.epoch, "value": epoch.row["val_top1"], "end": None, "spent": dict(run.spent), "facts": run.facts()}
+    report = {"epoch": run.epoch, "value": epoch.row["val_top1"], "end": None}
+    report |= {"spent": dict(run.spent), "facts": run.facts()}
     if epoch.diverged:
         return report | {"value": None, "end": "diverged"}
     if run.epoch == run.config.epochs:
@@ -153,7 +156,7 @@ def _store_teacher(job: Job, epoch: Epoch) -> None:
         "params": run.student_params, "macs": run.student_macs,
         "val_top1": measured.get("val"), "test_top1": measured.get("test"),
     }
-    teachers.store_teacher(Path(job.config.weights_dir), job.config, run.student.state_dict(), facts)
+    teachers.store_teacher(Path(job.config.weights_dir), job.config, weights=run.student.state_dict(), facts=facts)
 
 
 def _to_table_row(row: dict[str, Any], *, study_id: str, trial_id: str) -> dict[str, Any]:

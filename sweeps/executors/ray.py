@@ -1,7 +1,7 @@
 """Runs a study on Ray Tune. What Tune calls a trial is one job here; what it decides, the planner has decided.
 
-Of Tune this uses: placement by resources, worker reuse, concurrency, the news that a worker died. Not used: its restore,
-pause, retries and rungs, which lose a study's state (the journal keeps it).
+Of Tune this uses: placement by resources, worker reuse, concurrency, the news that a worker died. Not used: its
+restore, pause, retries and rungs, which lose a study's state (the journal keeps it).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any
 
 # Read by Ray when it is imported, here and in its workers.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # Tune's loggers cost 10 ms a trial and tell nothing new
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # they cost 10 ms a trial and tell nothing new
 os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
-os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")         # its handler would end the run as if it were complete
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")         # it would end a run as if it were complete
 os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
 os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
@@ -80,7 +80,7 @@ def count_slots(resources: Any) -> int:
 
 
 def check_shared_directory(directory: Path) -> None:
-    """Raises ValueError naming the nodes that do not see the study's directory; without this, trials fail one by one."""
+    """Raises ValueError naming the nodes that do not see the study's directory: their trials would fail one by one."""
     nodes = [node for node in ray.nodes() if node["Alive"]]
     if len(nodes) < 2:
         return
@@ -94,7 +94,8 @@ def check_shared_directory(directory: Path) -> None:
     blind = [node["NodeManagerAddress"] for node, sees in zip(nodes, seen, strict=True) if not sees]
     if blind:
         raise ValueError(
-            f"{directory}: not seen by the nodes {', '.join(blind)}\n\nhint: --results must lie on storage that all nodes share"
+            f"{directory}: not seen by the nodes {', '.join(blind)}\n\n"
+            "hint: --results must lie on storage that all nodes share"
         )
 
 

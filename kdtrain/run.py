@@ -1,0 +1,192 @@
+"""A trial's live state: what the loop trains, what a checkpoint keeps, how both come from a TrialConfig.
+
+N train images, C classes.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kdtrain.augment import Augment
+from kdtrain.config import TrialConfig
+from kdtrain.evaluate import predict
+from kdtrain.images import Images, Split, load_images
+from kdtrain.method import Distillation, asks_teacher, build_method
+from kdtrain.model import build_model, describe_model
+from kdtrain.optim import build_optimizer
+from kdtrain.randomness import derive_seed
+from kdtrain.teachers import load_teacher
+
+
+@dataclass
+class Run:
+    """A trial's live state and everything the loop needs beside it."""
+
+    config: TrialConfig
+    device: torch.device
+    images: Images
+    augment: Augment
+    method: Distillation
+    student: nn.Module
+    own: nn.Module | None                         # the method's parameters
+    teacher: nn.Module | None
+    optimizer: torch.optim.Optimizer
+    student_params: int
+    student_macs: int
+    padded_NCHW: Tensor                           # uint8 train images, padded for the crop
+    teacher_logits_val_NC: Tensor | None          # for agreement
+    epoch: int = 0
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    evals: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, Any] = field(default_factory=dict)
+    spent: dict[str, float] = field(default_factory=lambda: {"wall_seconds": 0.0, "cpu_seconds": 0.0, "peak_bytes": 0})
+
+    @property
+    def network(self) -> nn.Module:
+        """What is measured and shipped."""
+        return self.method.deployed(self.student, self.own)
+
+    def close_epoch(self, epoch: int, row: dict[str, Any], *, cpu_seconds: float) -> None:
+        self.epoch = epoch
+        self.rows.append(row)
+        self.spent["wall_seconds"] += row["epoch_seconds"]
+        self.spent["cpu_seconds"] += cpu_seconds
+        if row["device_seconds"] is not None:
+            self.spent["device_seconds"] = self.spent.get("device_seconds", 0.0) + row["device_seconds"]
+        self.spent["peak_bytes"] = max(self.spent["peak_bytes"], _measure_peak_bytes(self.device))
+
+    def keep_if_best(self, epoch: int, val_top1: float | None) -> None:
+        """Under the rule `best_val`, remembers the weights of the first epoch with the highest validation value."""
+        if self.config.epoch_rule == "best_val" and val_top1 > self.best.get("val_top1", -1.0):
+            self.best = {"epoch": epoch, "val_top1": val_top1, "modules": _copy_to_cpu(self._modules_state())}
+
+    def result(self) -> tuple[int, float | None]:
+        """The epoch that the rule chose, and its validation top-1."""
+        if self.config.epoch_rule == "best_val":
+            return self.best["epoch"], self.best["val_top1"]
+        return self.epoch, self.rows[-1]["val_top1"]
+
+    def load_result(self) -> None:
+        """Puts the weights of the chosen epoch into the networks. Training cannot go on from there."""
+        if self.config.epoch_rule == "best_val":
+            self._load_modules(self.best["modules"])
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a trial needs to go on, as tensors and plain values."""
+        return {
+            "trial_id": self.config.trial_id,
+            "config": self.config.identity(),
+            "epoch": self.epoch,
+            "modules": self._modules_state(),
+            "optimizer": self.optimizer.state_dict(),
+            "rows": self.rows,
+            "evals": self.evals,
+            "best": self.best,
+            "spent": self.spent,
+            "facts": self.facts(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._load_modules(state["modules"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        for name in ("epoch", "rows", "evals", "best", "spent"):
+            setattr(self, name, state[name])
+
+    def facts(self) -> dict[str, Any]:
+        """What is true of the whole trial: sizes, and how its teacher was asked."""
+        return {
+            "student_params": self.student_params,
+            "deployed_params": sum(p.numel() for p in self.network.parameters()),
+            "student_macs": self.student_macs,
+            "teacher_pass": "live" if self.teacher is not None else "none",
+            "deterministic": self.device.type == "cpu" or self.config.deterministic,
+        }
+
+    def _modules_state(self) -> dict[str, Any]:
+        return {"student": self.student.state_dict(), "own": None if self.own is None else self.own.state_dict()}
+
+    def _load_modules(self, state: dict[str, Any]) -> None:
+        self.student.load_state_dict(state["student"])
+        if self.own is not None:
+            self.own.load_state_dict(state["own"])
+
+
+def build_run(config: TrialConfig) -> Run:
+    """The trial before its first epoch, on its device."""
+    device = prepare_device(config)
+    images = _move_images(load_images(config), device)
+    method = build_method(config.method, config.settings)
+    torch.manual_seed(derive_seed(config.seed, 0, "weights"))
+    student = build_model(config.student, images.info.num_classes, images.info.channels)
+    card = describe_model(config.student, images.info)
+    needs_teacher = asks_teacher(method.needs)
+    if needs_teacher and (config.teacher is None or config.weights_dir is None):
+        raise ValueError(f"method {config.method} needs a teacher\n\nhint: give teacher, teacher_id and weights_dir")
+    teacher_card = describe_model(config.teacher, images.info) if needs_teacher else None
+    own = method.build(card, teacher_card, images.info.num_classes)
+    teacher, teacher_logits_val_NC = None, None
+    if needs_teacher:
+        teacher = load_teacher(Path(config.weights_dir), config.teacher_id, images.info).to(device)
+        teacher_logits_val_NC = None if images.val is None else predict(teacher, images.val, images.info)
+    student.to(device)
+    trained = list(student.parameters())
+    if own is not None:
+        trained += list(own.to(device).parameters())
+    augment = Augment(config.augment, config.padding)
+    return Run(
+        config=config,
+        device=device,
+        images=images,
+        augment=augment,
+        method=method,
+        student=student,
+        own=own,
+        teacher=teacher,
+        optimizer=build_optimizer(trained, config),
+        student_params=card.params,
+        student_macs=card.macs,
+        padded_NCHW=augment.pad(images.train.image_NCHW),
+        teacher_logits_val_NC=teacher_logits_val_NC,
+    )
+
+
+def prepare_device(config: TrialConfig) -> torch.device:
+    """The device that `config.device` names; `auto` is CUDA where there is one. Sets threads and determinism."""
+    name = config.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(name)
+    if device.type == "cpu":
+        torch.set_num_threads(1)  # two trials of one thread beat one of two, and one thread gives one result
+    else:
+        torch.backends.cudnn.benchmark = not config.deterministic
+        if config.deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(config.deterministic)
+    return device
+
+
+def _move_images(images: Images, device: torch.device) -> Images:
+    def move(split: Split | None) -> Split | None:
+        return None if split is None else Split(split.image_NCHW.to(device), split.label_N.to(device))
+
+    return replace(images, train=move(images.train), val=move(images.val), test=move(images.test))
+
+
+def _copy_to_cpu(state: Any) -> Any:
+    if isinstance(state, dict):
+        return {name: _copy_to_cpu(value) for name, value in state.items()}
+    return state.detach().cpu().clone() if isinstance(state, Tensor) else state
+
+
+def _measure_peak_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
