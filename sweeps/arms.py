@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from kdtrain.config import TrialConfig, digest
-from kdtrain.method import Distillation, build_method, load_method
+from kdtrain.method import Distillation, asks_teacher, build_method, load_method
 from kdtrain.names import suggest
-from kdtrain.train import asks_teacher
 from sweeps.problems import Problems
 from sweeps.schema import MethodEntry
 from sweeps.space import Choice, Range, Value, Whole, parse_range, read_number, read_whole

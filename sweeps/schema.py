@@ -152,12 +152,12 @@ class Failure(Section):
 class StudyFile(Section):
     study: Name
     data: Data
+    teachers: Teachers = Teachers()
     pairs: Annotated[tuple[PairEntry, ...], Field(min_length=1)]
     methods: Annotated[tuple[MethodEntry, ...], Field(min_length=1)]
+    tune: dict[str, dict[str, Any]] = {}                    # lr: range; a label or a method: its settings: ranges
     fix: Training
     search: Search
-    teachers: Teachers = Teachers()
-    tune: dict[str, dict[str, Any]] = {}                    # lr: range; a label or a method: its settings: ranges
     stop: Stop = Stop()
     repeat: Repeat = Repeat()
     resources: Resources = Resources()

@@ -223,7 +223,8 @@ def _is_number(value: object) -> bool:
 def _spread(of: Log | Linear, place: Any) -> tuple[float, ...]:
     """`of.steps` points from low to high. Raises ValueError where a study did not say how many."""
     if of.steps is None:
-        raise ValueError(f"a grid needs the number of steps\n\nhint: write {{**{of.to_json()!r}, steps: n}}")
+        (kind, ends), *_ = of.to_json().items()
+        raise ValueError(f"a grid needs the number of steps\n\nhint: write {{{kind}: {ends!r}, steps: n}}")
     inner = (place(step / (of.steps - 1)) for step in range(1, of.steps - 1))
     # Rounding must not put an inner point outside: the ends are the study's own.
     return (of.low, *(min(max(point, of.low), of.high) for point in inner), of.high)

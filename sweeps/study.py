@@ -27,6 +27,7 @@ from sweeps.arms import (
     list_settings,
     read_common,
 )
+from sweeps.asha import list_rungs
 from sweeps.problems import Problems
 from sweeps.schema import Data, Failure, PairEntry, Repeat, Resources, Search, Stop, StudyFile, Teachers, list_problems
 from sweeps.space import Value
@@ -70,13 +71,7 @@ class Study:
     @property
     def rungs(self) -> tuple[int, ...]:
         """The epochs, all before the last, at which an arm's weaker trials pause or stop."""
-        if self.stop.rule == "none":
-            return ()
-        rungs, epoch = [], self.stop.grace
-        while epoch < self.epochs:
-            rungs.append(epoch)
-            epoch *= self.stop.eta
-        return tuple(rungs)
+        return () if self.stop.rule == "none" else list_rungs(self.stop.grace, self.stop.eta, self.epochs)
 
     @property
     def config_hash(self) -> str:

@@ -1,0 +1,276 @@
+"""What a study will cost: trials exactly, epochs between two bounds, seconds from earlier studies or a short timing.
+
+Seconds are those of trials one after another. Starting workers and reading data come on top, slots divide them.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from analysis import tables
+from kdtrain.augment import normalise
+from kdtrain.config import TrialConfig
+from kdtrain.images import DataInfo, load_info
+from kdtrain.method import Batch, build_method
+from kdtrain.model import build_model, describe_model
+from kdtrain.optim import build_optimizer
+from kdtrain.run import asks_teacher, prepare_device
+from sweeps.asha import is_immune
+from sweeps.study import Arm, Study, Teacher
+
+SecondsPerEpoch = Callable[[TrialConfig], float]
+_KEY = ("data", "student", "teacher", "method")  # an epoch's seconds depend on these and on the number of images
+_TIMED_STEPS = 5             # chosen by hand: the median of five withstands two interruptions
+_TIMED_SECONDS = 2.0         # no more steps are timed after this: large models are steady enough
+
+
+@dataclass(frozen=True)
+class ArmCost:
+    """One arm: its search, and the repeats of its winner. The low bound of seconds goes with that of epochs."""
+
+    arm_id: str
+    trials: int
+    tune_epochs_low: int
+    tune_epochs_high: int
+    repeats: int
+    repeat_epochs: int
+    tune_epoch_seconds: float
+    repeat_epoch_seconds: float
+
+    @property
+    def seconds_low(self) -> float:
+        return self._sum_seconds(self.tune_epochs_low)
+
+    @property
+    def seconds_high(self) -> float:
+        return self._sum_seconds(self.tune_epochs_high)
+
+    def _sum_seconds(self, tune_epochs: int) -> float:
+        return tune_epochs * self.tune_epoch_seconds + self.repeat_epochs * self.repeat_epoch_seconds
+
+
+@dataclass(frozen=True)
+class TeacherCost:
+    """One teacher, if it has to be trained."""
+
+    teacher_id: str
+    model: str
+    epochs: int
+    epoch_seconds: float
+
+    @property
+    def seconds(self) -> float:
+        return self.epochs * self.epoch_seconds
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A whole study."""
+
+    arms: tuple[ArmCost, ...]
+    teachers: tuple[TeacherCost, ...]
+
+    @property
+    def trials(self) -> int:
+        """Trials of all stages."""
+        return sum(arm.trials + arm.repeats for arm in self.arms) + len(self.teachers)
+
+    @property
+    def epochs_low(self) -> int:
+        return sum(arm.tune_epochs_low + arm.repeat_epochs for arm in self.arms) + self._teacher_epochs
+
+    @property
+    def epochs_high(self) -> int:
+        return sum(arm.tune_epochs_high + arm.repeat_epochs for arm in self.arms) + self._teacher_epochs
+
+    @property
+    def seconds_low(self) -> float:
+        return sum(arm.seconds_low for arm in self.arms) + sum(teacher.seconds for teacher in self.teachers)
+
+    @property
+    def seconds_high(self) -> float:
+        return sum(arm.seconds_high for arm in self.arms) + sum(teacher.seconds for teacher in self.teachers)
+
+    @property
+    def _teacher_epochs(self) -> int:
+        return sum(teacher.epochs for teacher in self.teachers)
+
+
+def estimate_cost(study: Study, seconds_per_epoch: SecondsPerEpoch, *, stored: Iterable[str] = ()) -> Cost:
+    """The study's cost. Teachers whose id is in `stored` are not trained again."""
+    stored = set(stored)
+    return Cost(
+        arms=tuple(_estimate_arm(study, arm, seconds_per_epoch) for arm in study.arms),
+        teachers=tuple(
+            _estimate_teacher(teacher, seconds_per_epoch)
+            for teacher in study.teachers
+            if teacher.teacher_id not in stored
+        ),
+    )
+
+
+def bound_epochs(study: Study) -> tuple[int, int]:
+    """The fewest and the most epochs that one arm's search takes when no trial fails or diverges.
+
+    Under `asha` both are the same: at a rung floor(n / eta) of n trials go on, and one at least reaches the end. Under
+    `asha_stop` it is chance, the order in which trials arrive: the first goes on always, the others perhaps.
+    """
+    trials, epochs, rungs = study.search.trials_per_arm, study.epochs, study.rungs
+    if not rungs:
+        return trials * epochs, trials * epochs
+    immune = sum(is_immune(number, study.stop.immune) for number in range(trials))
+    judged = trials - immune
+    if study.stop.rule == "asha_stop":
+        fewest = judged * rungs[0] + (epochs - rungs[0] if judged else 0)
+        return immune * epochs + fewest, trials * epochs
+    promoted = immune * epochs + _sum_promoted(judged, rungs, epochs=epochs, eta=study.stop.eta)
+    return promoted, promoted
+
+
+def count_train_images(config: TrialConfig, info: DataInfo) -> int:
+    """The images that one epoch of the trial sees."""
+    left = info.num_train - config.validation
+    chosen = left if config.train_images is None else config.train_images
+    return chosen + (config.validation if config.train_on == "train+validation" else 0)
+
+
+def find_seconds_per_epoch(results: Iterable[Path]) -> SecondsPerEpoch:
+    """Seconds from the tables of earlier studies where these trained the same models with the same method, else timed.
+
+    Each combination is timed once.
+    """
+    known = _read_seconds_per_image(results)
+
+    def seconds_per_epoch(config: TrialConfig) -> float:
+        key = tuple(getattr(config, name) for name in _KEY)
+        num_images = count_train_images(config, load_info(config.data))
+        if key not in known:
+            known[key] = measure_seconds_per_epoch(config) / num_images
+        return known[key] * num_images
+
+    return seconds_per_epoch
+
+
+def measure_seconds_per_epoch(config: TrialConfig) -> float:
+    """The seconds that an epoch of the trial takes here, by a few steps on random images. No data is read."""
+    info, device = load_info(config.data), prepare_device(config)
+    with torch.random.fork_rng():
+        trial = _Timed(config, info, device)
+        steps = math.ceil(count_train_images(config, info) / config.batch_size)
+        measured = 0 if config.train_on == "train+validation" else config.validation
+        return steps * _time(trial.step, device) + measured / config.batch_size * _time(trial.predict, device)
+
+
+class _Timed:
+    """A trial on one batch of random images."""
+
+    def __init__(self, config: TrialConfig, info: DataInfo, device: torch.device) -> None:
+        self.info = info
+        self.method = build_method(config.method, config.settings)
+        self.student = build_model(config.student, info.num_classes, info.channels).to(device)
+        needs_teacher = asks_teacher(self.method.needs)
+        self.teacher = _build_teacher(config, info, device) if needs_teacher else None
+        teacher_card = describe_model(config.teacher, info) if needs_teacher else None
+        self.own = self.method.build(describe_model(config.student, info), teacher_card, info.num_classes)
+        own = [] if self.own is None else list(self.own.to(device).parameters())
+        self.optimizer = build_optimizer([*self.student.parameters(), *own], config)
+        shape = (config.batch_size, info.channels, *info.size)
+        self.image_BCHW = torch.randint(256, shape, dtype=torch.uint8).to(device)
+        self.label_B = torch.randint(info.num_classes, (config.batch_size,)).to(device)
+
+    def step(self) -> None:
+        self.student.train()
+        image_BCHW = normalise(self.image_BCHW, self.info)
+        with torch.no_grad():
+            teacher = None if self.teacher is None else self.teacher.outputs(image_BCHW)
+        batch = Batch(
+            student=self.student.outputs(image_BCHW),
+            teacher=teacher,
+            label_B=self.label_B,
+            student_classifier=self.student.classifier,
+            teacher_classifier=None if self.teacher is None else self.teacher.classifier,
+            index_B=torch.arange(len(self.label_B), device=self.label_B.device),
+            view_B=torch.zeros_like(self.label_B),
+            generator=torch.Generator(),
+        )
+        loss = sum(term.mean() for term in self.method(batch, self.own).values())
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+
+    @torch.no_grad()
+    def predict(self) -> None:
+        self.method.deployed(self.student, self.own).eval()(normalise(self.image_BCHW, self.info))
+
+
+def _build_teacher(config: TrialConfig, info: DataInfo, device: torch.device) -> nn.Module:
+    return build_model(config.teacher, info.num_classes, info.channels).to(device).eval()
+
+
+def _time(step: Callable[[], None], device: torch.device) -> float:
+    """The median seconds of a step, after one that warms up."""
+    step()
+    seconds: list[float] = []
+    while len(seconds) < _TIMED_STEPS and sum(seconds) < _TIMED_SECONDS:
+        _wait(device)
+        started = time.perf_counter()
+        step()
+        _wait(device)
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _estimate_arm(study: Study, arm: Arm, seconds_per_epoch: SecondsPerEpoch) -> ArmCost:
+    low, high = bound_epochs(study)
+    tune = study.trial_config(arm, {}, seed=0, stage="tune")
+    repeat = replace(tune, train_on=study.repeat.train_on)
+    return ArmCost(
+        arm_id=arm.arm_id,
+        trials=study.search.trials_per_arm,
+        tune_epochs_low=low,
+        tune_epochs_high=high,
+        repeats=study.repeat.seeds,
+        repeat_epochs=study.repeat.seeds * study.epochs,
+        tune_epoch_seconds=seconds_per_epoch(tune),
+        repeat_epoch_seconds=seconds_per_epoch(repeat),
+    )
+
+
+def _estimate_teacher(teacher: Teacher, seconds_per_epoch: SecondsPerEpoch) -> TeacherCost:
+    config = teacher.config
+    return TeacherCost(teacher.teacher_id, config.student, config.epochs, seconds_per_epoch(config))
+
+
+def _sum_promoted(trials: int, rungs: tuple[int, ...], *, epochs: int, eta: int) -> int:
+    """Epochs of trials that pause at rungs."""
+    total, left = 0, trials
+    for start, end in zip((0, *rungs), (*rungs, epochs), strict=True):
+        total += left * (end - start)
+        left = max(1, left // eta) if left else 0
+    return total
+
+
+def _read_seconds_per_image(results: Iterable[Path]) -> dict[tuple[str | None, ...], float]:
+    """The values of _KEY -> median over all epochs of all trials."""
+    seconds: dict[tuple[str | None, ...], list[float]] = {}
+    for directory in results:
+        trials = tables.read(directory, "trials").select(["trial_id", *_KEY]).to_pylist()
+        keys = {row["trial_id"]: tuple(row[name] for name in _KEY) for row in trials}
+        epochs = tables.read(directory, "epochs").select(["trial_id", "epoch_seconds", "num_images"]).to_pylist()
+        for row in epochs:
+            if row["trial_id"] in keys and row["epoch_seconds"] is not None and row["num_images"]:
+                seconds.setdefault(keys[row["trial_id"]], []).append(row["epoch_seconds"] / row["num_images"])
+    return {key: statistics.median(found) for key, found in seconds.items()}

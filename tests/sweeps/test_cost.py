@@ -1,0 +1,87 @@
+import pytest
+
+from analysis import tables
+from kdtrain.images import load_info
+from sweeps import cost
+from tests.sweeps.tiny_study import WHOLE, change, read
+
+
+def bound(old, new, *more):
+    text = change(old, new)
+    for old, new in more:
+        text = change(old, new, text)
+    return cost.bound_epochs(read(text))
+
+
+def test_without_early_stopping_every_trial_takes_the_whole_budget():
+    assert bound("rule: asha", "rule: none") == (4 * 9, 4 * 9)
+
+
+def test_promoting_lets_a_third_go_on_at_each_rung():
+    # rungs 1 and 3 of 9 epochs: 9 trials to epoch 1, 3 of them to 3, 1 of them to 9
+    assert bound("trials_per_arm: 4", "trials_per_arm: 9", ("immune: 0.25", "immune: 0")) == (21, 21)
+    assert 9 * 1 + 3 * 2 + 1 * 6 == 21
+
+
+def test_one_trial_reaches_the_end_however_few_there_are():
+    assert bound("trials_per_arm: 4", "trials_per_arm: 2", ("immune: 0.25", "immune: 0")) == (2 * 1 + 2 + 6,) * 2
+
+
+def test_immune_trials_run_to_the_end_beside_those_that_are_judged():
+    # one of four is immune: 9 epochs; three to epoch 1, one of them to 3 and to 9
+    assert cost.bound_epochs(read(WHOLE)) == (9 + 3 * 1 + 1 * 2 + 1 * 6,) * 2
+
+
+def test_a_stopping_rule_may_let_one_or_all_go_on():
+    low, high = bound("rule: asha", "rule: asha_stop", ("immune: 0.25", "immune: 0"))
+    assert (low, high) == (4 * 1 + 8, 4 * 9)
+
+
+def test_the_cost_of_a_study_is_that_of_its_arms_repeats_and_teachers():
+    found = cost.estimate_cost(read(change("train_on: train+validation", "train_on: train")), lambda config: 2.0)
+    assert len(found.arms) == 6
+    assert found.trials == 6 * (4 + 2) + 2
+    assert found.epochs_low == found.epochs_high == 6 * (20 + 2 * 9) + 2 * 3
+    assert found.seconds_high == 2.0 * found.epochs_high
+    assert found.arms[0].seconds_low == 2.0 * (20 + 18)
+
+
+def test_a_teacher_that_is_stored_costs_nothing():
+    study = read(WHOLE)
+    found = cost.estimate_cost(study, lambda config: 1.0, stored=[study.teachers[0].teacher_id])
+    assert [teacher.model for teacher in found.teachers] == ["resnet20"]
+
+
+def test_an_epoch_sees_the_train_images_and_in_repeats_the_held_out_ones_too():
+    study, info = read(WHOLE), load_info("digits")
+    tune = study.trial_config(study.arms[0], {}, seed=0, stage="tune")
+    repeat = study.trial_config(study.arms[0], {}, seed=0, stage="repeat")
+    assert cost.count_train_images(tune, info) == 300
+    assert cost.count_train_images(repeat, info) == 700
+    few = read(change("validation: 400", "validation: 400, train_images: 50"))
+    assert cost.count_train_images(few.trial_config(few.arms[0], {}, seed=0, stage="repeat"), info) == 450
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_an_epoch_is_timed_with_and_without_a_teacher_and_needs_no_data(index):
+    study = read(change("recipe: small, epochs: 9", "recipe: small, epochs: 9, batch_size: 8")).at(data_root="/nowhere")
+    config = study.trial_config(study.arms[index], {}, seed=0, stage="tune")
+    assert cost.measure_seconds_per_epoch(config) > 0
+
+
+def test_seconds_come_from_an_earlier_study_of_the_same_models_and_method(tmp_path, monkeypatch):
+    study = read(WHOLE)
+    trial = {"study_id": "s1", "trial_id": "t1", "data": "digits", "student": "resnet8(width=4)", "method": "ce"}
+    tables.write(tmp_path, "trials", "t1", [trial])
+    tables.write(tmp_path, "epochs", "t1", [
+        {"study_id": "s1", "trial_id": "t1", "epoch": epoch, "epoch_seconds": seconds, "num_images": 150}
+        for epoch, seconds in enumerate((9.0, 1.5, 1.5), start=1)
+    ])
+    timed = []
+    monkeypatch.setattr(cost, "measure_seconds_per_epoch", lambda config: timed.append(config.method) or 30.0)
+    find = cost.find_seconds_per_epoch([tmp_path])
+    plain, taught = (study.trial_config(study.arms[index], {}, seed=0, stage="tune") for index in (0, 2))
+    assert find(plain) == pytest.approx(3.0)   # a median of 1.5 seconds for 150 images, 300 images here
+    assert find(taught) == pytest.approx(30.0)
+    assert find(taught) == pytest.approx(30.0)
+    assert timed == ["kd"]                     # once

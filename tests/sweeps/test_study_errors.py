@@ -1,0 +1,196 @@
+import re
+
+import pytest
+
+from tests.sweeps.tiny_study import WHOLE, change, read
+
+
+def refuse(text, *lines):
+    with pytest.raises(ValueError, match="^" + re.escape("\n".join(lines)) + "$"):
+        read(text)
+
+
+def refuse_beginning(old, new, beginning):
+    with pytest.raises(ValueError, match="^tiny.yaml: " + re.escape(beginning)):
+        read(change(old, new))
+
+
+def test_every_unknown_key_is_named_with_its_place_and_the_nearest_known_one():
+    text = change("grace: 1", "graze: 1", change("seed: 1", "seeds: 1"))
+    text = change("student: resnet8(width=4)}", "pupil: resnet8}", text) + "stoop: {}\n"
+    refuse(
+        text,
+        "tiny.yaml: pairs[0].student: is missing",
+        "tiny.yaml: pairs[0].pupil: no such key. Known: student, teacher, teacher_seed",
+        "tiny.yaml: search.seeds: no such key. Did you mean `seed`? Known: sampler, seed, trials_per_arm",
+        "tiny.yaml: stop.graze: no such key. Did you mean `grace`? Known: eta, grace, immune, rule",
+        "tiny.yaml: stoop: no such key. Did you mean `stop`? Known: data, failure, fix, methods, pairs, repeat, "
+        "resources, search, stop, study, teachers, tune",
+    )
+
+
+def test_everything_that_is_wrong_is_listed_and_the_hints_follow():
+    text = change("temperature", "temprature", change("[1e-2, 0.2]", "[0.2, 1e-2]"))
+    refuse(
+        change("name: digits", "name: digit", text),
+        "tiny.yaml: data.name: no data set `digit`. Did you mean `digits`? Known: cifar10, cifar100, digits, "
+        "fashion_mnist",
+        "tiny.yaml: tune.nkd.temprature: no such setting of method nkd. Did you mean `temperature`? "
+        "Known: gamma, temperature",
+        "tiny.yaml: tune.lr: low 0.2 is above high 0.01",
+        "",
+        "hint: write {log: [0.01, 0.2]}",
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "beginning"),
+    [
+        ("epochs: 9", "epochs: 0", "fix.epochs: 0 is below 1"),
+        ("epochs: 9", "epochs: 1.5", "fix.epochs: 1.5 is not a whole number"),
+        ("epochs: 9", "epochs: true", "fix.epochs: True is not a number"),
+        ("eta: 3", "eta: 1", "stop.eta: 1 is below 2"),
+        ("grace: 1", "grace: 0", "stop.grace: 0 is below 1"),
+        ("immune: 0.25", "immune: 1", "stop.immune: 1 is not below 1"),
+        ("immune: 0.25", "immune: -1e-1", "stop.immune: '-1e-1' is below 0"),
+        ("rule: asha", "rule: hyperband", "stop.rule: 'hyperband' is none of 'asha', 'asha_stop' or 'none'"),
+        ("sampler: random", "sampler: cma", "search.sampler: 'cma' is none of 'tpe', 'random' or 'grid'"),
+        ("trials_per_arm: 4", "trials_per_arm: many", "search.trials_per_arm: 'many' is not a number"),
+        ("seeds: 2", "seeds: 0", "repeat.seeds: 0 is below 1"),
+        ("epoch: last", "epoch: first", "repeat.epoch: 'first' is none of 'last' or 'best_val'"),
+        ("val_top1: 0.7", "val_top1: 70", "teachers.gate.val_top1: 70 is above 1"),
+        ("search:", "failure: {max_failed_fraction: 2}\nsearch:", "failure.max_failed_fraction: 2 is above 1"),
+        ("search:", "failure: {retries: -1}\nsearch:", "failure.retries: -1 is below 0"),
+        ("search:", "resources: {gpu: -1}\nsearch:", "resources.gpu: -1 is below 0"),
+        ("search:", "resources: {cpu: 0}\nsearch:", "resources.cpu: 0 is not above 0"),
+        ("search:", "resources: {max_parallel: 0}\nsearch:", "resources.max_parallel: 0 is below 1"),
+        ("seeds: [5, 6]", "seeds: []", "teachers.seeds: is empty"),
+        ("seeds: [5, 6]", "seeds: 5", "teachers.seeds: 5 is not a list"),
+        ("study: tiny\n", "", "study: is missing"),
+        ("study: tiny", "study: a/b", "study: 'a/b' is not a name\n\nhint: letters, digits, and . _ + - inside"),
+    ],
+)
+def test_a_value_out_of_its_bounds_is_named_with_its_key(old, new, beginning):
+    refuse_beginning(old, new, beginning)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "beginning"),
+    [
+        ("400", "700", "data.validation: 700 is not from 10 (an image of each class) to below 700 (the train images"),
+        ("400", "9", "data.validation: 9 is not from 10"),
+        ("400", "400, train_images: 301", "data.train_images: 301 is not from 10 (an image of each class) to 300"),
+        ("400", "400, train_images: 9", "data.train_images: 9 is not from 10"),
+    ],
+)
+def test_a_split_that_the_data_set_cannot_give_is_refused(old, new, beginning):
+    refuse_beginning(f"validation: {old}", f"validation: {new}", beginning)
+
+
+@pytest.mark.parametrize(
+    ("new", "beginning"),
+    [
+        ("recipe: smal", "fix.recipe: no recipe `smal`. Did you mean `small`? Known: crd, small"),
+        ("schedule: cosin", "fix.schedule: 'cosin' is none of constant, step, cosine"),
+        ("lr: 0", "fix.lr: 0.0 is not a positive number"),
+        ("batch_size: 1", "fix.batch_size: 1 is below 2"),
+        ("recipe: small, decay: 0.5", "fix.decay: has no effect with schedule cosine\n\nhint: write schedule: step"),
+        ("schedule: step", "fix.milestones: a step schedule needs them\n\nhint: write shares of the epochs"),
+        ("schedule: step, milestones: [0.5, 0.5]", "fix.milestones: [0.5, 0.5] do not rise"),
+        ("schedule: step, milestones: [0.5, 1]", "fix.milestones[1]: 1 is not below 1"),
+        ("recipe: small, epochs: 1", "fix.warmup_epochs: 1 is not below epochs 1"),
+        ("augment: none, padding: 2", "fix.padding: has no effect with augment none"),
+        ("augment: flip", "fix.augment: 'flip' is none of none, crop, crop_flip"),
+    ],
+)
+def test_a_training_that_cannot_be_is_refused(new, beginning):
+    refuse_beginning("recipe: small, epochs: 9", new, beginning)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "beginning"),
+    [
+        ("teacher: wrn_16_1", "teacher: wrn_16_3", "pairs[0].teacher: no model `wrn_16_3`. Did you mean `wrn_16_2`?"),
+        ("teacher_seed: 6", "teacher_seed: 7", "pairs[1].teacher_seed: 7 is none of the teacher's seeds [5, 6]"),
+        ("epochs: 3", "epoch: 3", "teachers.epoch: no such key. Did you mean `epochs`? Known: augment, batch_size,"),
+        ("epochs: 3", "resnet56: {epochs: 3}", "teachers.resnet56: no such teacher in `pairs`. Did you mean `res"),
+        ("epochs: 3", "resnet: {epochs: 3}", "teachers: no model `resnet`. Did you mean"),
+        ("epochs: 3", "resnet20: {file: a.pt}", "teachers.resnet20.file: no such key."),
+        ("epochs: 3", "resnet20: {lr: 0}", "teachers.resnet20.lr: 0.0 is not a positive number"),
+    ],
+)
+def test_pairs_and_teachers_that_do_not_fit_are_refused(old, new, beginning):
+    refuse_beginning(old, new, beginning)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "beginning"),
+    [
+        ("- kd", "- kdd", "methods[2].method: no method `kdd`. Did you mean `kd`? Known: ce, dkd, kd, "),
+        ("- kd", "- ce", "methods[2]: the label `ce` stands twice\n\nhint: give each its own: {label: "),
+        ("- kd", "- {label: nkd, method: kd}", "methods[3]: the label `nkd` stands twice"),
+        ("- kd", "- {label: a/b, method: kd}", "methods[2].label: 'a/b' is not a name"),
+        ("- kd", "- {label: a}", "methods[2].method: is missing"),
+        ("weight: 2", "wait: 2", "methods[1].wait: no such setting of method ce. Did you mean `weight`? Known: weight"),
+        ("weight: 2", "weight: heavy", "methods[1].weight: 'heavy' is not a number"),
+        ("weight: 2", "weight: -1", "methods[1].weight: "),
+    ],
+)
+def test_methods_and_settings_that_do_not_exist_are_refused(old, new, beginning):
+    refuse_beginning(old, new, beginning)
+
+
+@pytest.mark.parametrize(
+    ("new", "beginning"),
+    [
+        ("lr: {log: [0.2, 0.02]}", "tune.lr: low 0.2 is above high 0.02\n\nhint: write {log: [0.02, 0.2]}"),
+        ("lr: {range: [-1, 1]}", "tune.lr: -1.0 is not a positive number"),
+        ("lr: {choice: [a, b]}", "tune.lr: 'a' is not a number"),
+        ("batch_size: {log: [16, 64]}", "tune.batch_size: its values are whole numbers\n\nhint: write {int: [low,"),
+        ("lrr: {log: [0.1, 1]}", "tune.lrr: no such label, method or training field in this study. Did you mean `lr`?"),
+        ("dkd: {alpha: {log: [1, 2]}}", "tune.dkd: no such label, method or training field in this study."),
+        ("lr: 0.1", "tune.lr: 0.1 is not a mapping"),
+        ("kd: {weight: {range: [0.5, 1.5]}}", "tune.kd.weight: "),
+        ("kd: {weight: 0.5}", "tune.kd.weight: 0.5 is not a range"),
+    ],
+)
+def test_ranges_that_cannot_be_searched_are_refused(new, beginning):
+    refuse_beginning("lr: {log: [1e-2, 0.2]}", new, beginning)
+
+
+def test_a_grid_needs_steps_in_every_range():
+    refuse_beginning("sampler: random", "sampler: grid", "search.sampler: grid: ce.lr: a grid needs the number")
+
+
+def test_an_epoch_chosen_on_validation_images_is_refused_where_these_are_trained_on():
+    reason = "best_val has no validation images to choose an epoch by when repeat.train_on is train+validation"
+    refuse_beginning("epoch: last", "epoch: best_val", f"repeat.epoch: {reason}\n\nhint: write epoch: last,")
+
+
+def test_a_pair_that_stands_twice_is_refused_also_when_written_differently():
+    text = change(
+        "{teacher: resnet20, student: resnet8(width=4), teacher_seed: 6}",
+        "{teacher: wrn_16_1(width=16), student: resnet8( width = 4 )}",
+    )
+    refuse(text, "tiny.yaml: pairs[1]: the pair wrn_16_1 -> resnet8(width=4) stands twice")
+
+
+def test_a_key_that_stands_twice_is_refused_with_its_line():
+    refuse(WHOLE + "repeat: {seeds: 3}\n", "tiny.yaml: line 19: the key `repeat` stands twice")
+    refuse(change("weight: 2}", "weight: 2, weight: 3}"), "tiny.yaml: line 9: the key `weight` stands twice")
+
+
+def test_a_label_may_not_be_the_name_of_another_method_of_the_study():
+    text = change("- kd\n", "- {label: dkd, method: kd}\n  - {label: x, method: dkd}\n")
+    refuse(text, "tiny.yaml: methods: the label `dkd` of method kd is the name of another method of this study")
+
+
+@pytest.mark.parametrize("text", ["", "- a list", "just words"])
+def test_a_file_that_is_no_mapping_is_refused(text):
+    with pytest.raises(ValueError, match=r"^tiny.yaml: the file: .* is not a mapping$"):
+        read(text)
+
+
+def test_a_file_that_is_no_yaml_is_refused_with_the_place():
+    with pytest.raises(ValueError, match=r"^tiny.yaml: is not YAML: (?s:.*)line 1"):
+        read("study: [")
