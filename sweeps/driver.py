@@ -9,45 +9,58 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from analysis import tables
-from kdtrain import teachers
+from kdtrain.teachers import passes_gate
 from sweeps import results
 from sweeps.journal import Event, Journal
 from sweeps.planner import Job, Planner
-from sweeps.state import State, Trial
+from sweeps.shelf import Shelf
+from sweeps.state import State
 from sweeps.study import Study
-from sweeps.trial import Report, find_newest, load_newest, stage_rows, staged_path
+from sweeps.trial import Report
 
 Listener = Callable[[str, dict[str, Any]], None]
 """Told of every journaled event ("event", event) and every report ("report", report): the progress display."""
 
 
+def _ignore(kind: str, what: dict[str, Any]) -> None:
+    """Listens to nothing."""
+
+
+class Log(Protocol):
+    """Where events are kept: a journal, or a list."""
+
+    events: list[Event]
+
+    def append(self, event: Event) -> None: ...
+    def close(self) -> None: ...
+
+
+class Files(Protocol):
+    """What a driver asks of a shelf."""
+
+    def find_card(self, teacher_id: str) -> dict[str, Any] | None: ...
+    def publish_after(self, event: Event) -> None: ...
+    def reconcile(self) -> None: ...
+
+
 class Driver:
     """The one process that decides for a study."""
 
-    def __init__(
-        self,
-        study: Study,
-        directory: Path,
-        *,
-        weights_dir: Path,
-        planner: Planner,
-        journal: Journal,
-        listener: Listener,
-    ) -> None:
-        self.study, self.directory, self.weights_dir = study, directory, weights_dir
-        self.planner, self.journal, self.listener = planner, journal, listener
+    def __init__(self, planner: Planner, *, journal: Log, shelf: Files, listener: Listener = _ignore) -> None:
+        self.study, self.planner = planner.study, planner
+        self.journal, self.shelf, self.listener = journal, shelf, listener
         self._reached: dict[str, int] = {}  # epochs that running jobs told of, for those that die
 
     @classmethod
     def open(
-        cls, study: Study, directory: Path, *, weights_dir: Path, listener: Listener = lambda kind, what: None
+        cls, study: Study, directory: Path, *, weights_dir: Path, listener: Listener = _ignore
     ) -> Driver:
         """Takes the study's lock, folds its journal and puts right what a killed driver left undone.
 
@@ -56,11 +69,17 @@ class Driver:
         """
         journal = Journal(directory / "journal")
         planner = Planner(study, fold(journal.events, study, where=str(journal.path)))
-        driver = cls(study, directory, weights_dir=weights_dir, planner=planner, journal=journal, listener=listener)
-        driver._record({"type": "opened", "study_id": study.study_id, "config_hash": study.config_hash})
-        driver._find_teachers()
-        driver._reconcile()
+        shelf = Shelf(directory, weights_dir=weights_dir, planner=planner)
+        driver = cls(planner, journal=journal, shelf=shelf, listener=listener)
+        driver.begin()
         return driver
+
+    def begin(self) -> None:
+        """Journals that a driver is there, publishes what the last one left, and looks for teachers."""
+        self._record({"type": "opened", "study_id": self.study.study_id, "config_hash": self.study.config_hash})
+        self.shelf.reconcile()
+        for teacher in self.study.teachers:
+            self._find_teacher(teacher.teacher_id)
 
     def close(self) -> None:
         """Lets another driver in."""
@@ -102,23 +121,21 @@ class Driver:
         if self.planner.is_current(job.trial_id, job.job):
             epoch = self._reached.get(job.trial_id, 0)
             self._record({"type": "ended", "trial_id": job.trial_id, "job": job.job, "how": "lost", "epoch": epoch})
+            self._decide_teacher_after(job.trial_id)
 
     def _end(self, job: Job, report: Report, told: dict[str, Any]) -> None:
         how, error_type, text = report["end"], report.get("error_type"), report.get("error_text")
-        card = None
         if job.stage == "teacher" and how == "completed":
-            card = teachers.read_card(self.weights_dir, job.arm_id)
             gate = self.planner.teachers[job.arm_id].gate
-            if not teachers.passes_gate(card, gate):
+            if not passes_gate(report["value"], gate):
                 how, error_type = "failed", "gate"
-                text = f"val_top1 {card['val_top1']} is under the study's gate {gate}"
+                text = f"val_top1 {report['value']} is under the study's gate {gate}"
         self._record({
             "type": "ended", "trial_id": job.trial_id, "job": job.job, "how": how, "epoch": report["epoch"],
             "value": report["value"], "value_epoch": report.get("value_epoch"), "evals": report.get("evals"),
             "error_type": error_type, "error_text": text, **told,
         })
-        if job.stage == "teacher":
-            self._decide_teacher(job.arm_id)
+        self._decide_teacher_after(job.trial_id)
 
     def _record(self, event: Event) -> None:
         """Makes a decision durable, then lets it take effect."""
@@ -127,7 +144,7 @@ class Driver:
         event["digest"] = self.planner.state.digest
         self.journal.append(event)
         self.journal.events.append(event)
-        self._publish_after(event)
+        self.shelf.publish_after(event)
         self.listener("event", event)
 
     def _note_environment(self, environment: dict[str, Any]) -> str:
@@ -136,106 +153,30 @@ class Driver:
             self._record({"type": "environment", **environment})
         return environment_id
 
-    # Teachers
-
-    def _find_teachers(self) -> None:
-        """Teachers that an earlier study stored are ready; those that this study's own journal left undecided too."""
-        for teacher in self.study.teachers:
-            teacher_id = teacher.teacher_id
-            if teachers.has_teacher(self.weights_dir, teacher_id):
-                blocked = self.planner.state.teachers.get(teacher_id) == "blocked"
-                teachers.read_card(self.weights_dir, teacher_id, gate=None if blocked else teacher.gate)
-            self._decide_teacher(teacher_id)
-
-    def _decide_teacher(self, teacher_id: str) -> None:
+    def _find_teacher(self, teacher_id: str) -> None:
+        """A teacher that an earlier study stored is ready. Raises ValueError when it is altered or under the gate."""
         state = self.planner.state
-        if teacher_id in state.teachers:
+        if state.of_arm("teacher", teacher_id):
+            self._decide_teacher_after(state.of_arm("teacher", teacher_id)[0].trial_id)
             return
-        trials = state.of_arm("teacher", teacher_id)
-        if trials and not trials[0].is_final:
+        card = self.shelf.find_card(teacher_id)
+        if card is None:
             return
-        if trials:
-            status = "ready" if trials[0].status == "completed" else "blocked"
-        elif teachers.has_teacher(self.weights_dir, teacher_id):
-            status = "ready"
-        else:
-            return
-        self._record({"type": "teacher", "teacher_id": teacher_id, "status": status})
+        gate = self.planner.teachers[teacher_id].gate
+        if not passes_gate(card["val_top1"], gate):
+            raise ValueError(
+                f"teacher {card['model']} on {card['data']} ({teacher_id}): val_top1 {card['val_top1']} is under the "
+                f"study's gate {gate}\n\nhint: a better recipe under `teachers`, or a lower teachers.gate.val_top1"
+            )
+        if teacher_id not in state.teachers:
+            self._record({"type": "teacher", "teacher_id": teacher_id, "status": "ready"})
 
-    # Tables
-
-    def _publish_after(self, event: Event) -> None:
-        kind, state = event["type"], self.planner.state
-        if kind == "opened":
-            self._write("studies", self.study.study_id, results.build_study_row(self.study, state))
-        elif kind == "environment":
-            self._publish_environment(event["environment_id"])
-        elif kind == "teacher":
-            self._publish_teacher(event["teacher_id"])
-        elif kind in ("rung", "ended"):
-            self._publish_trial(state.trials[event["trial_id"]])
-        elif kind == "closed":
-            for trial in state.of_arm("tune", event["arm_id"]):
-                self._publish_trial(trial)
-        elif kind == "abandoned":
-            for trial in state.trials.values():
-                self._publish_trial(trial)
-
-    def _publish_environment(self, environment_id: str) -> None:
-        if not self._has_row("environments", environment_id):
-            self._write("environments", environment_id, self.planner.state.environments[environment_id])
-
-    def _publish_teacher(self, teacher_id: str) -> None:
-        """A blocked teacher is published too, where it was trained: its row says why."""
-        if teachers.has_teacher(self.weights_dir, teacher_id) and not self._has_row("teachers", teacher_id):
-            card = teachers.read_card(self.weights_dir, teacher_id)
-            self._write("teachers", teacher_id, results.build_teacher_row(card))
-
-    def _publish_trial(self, trial: Trial) -> None:
-        """Brings a trial's files up to its state, where they are not. The trials row comes last: it commits."""
-        staged = staged_path(self.directory, trial.trial_id, trial.job)
-        if trial.status != "running" and staged.exists():
-            tables.publish(staged, self.directory, "epochs", trial.trial_id)
-        if not trial.is_final or self._has_row("trials", trial.trial_id):
-            return
-        if trial.status == "failed" or self.planner.state.abandoned is not None:
-            self._recover_rows(trial)
-        if trial.status == "completed" and (rows := results.build_eval_rows(self.planner, trial)):
-            self._write("evals", trial.trial_id, *rows)
-        kept = self._find_kept_checkpoint(trial)
-        self._write("trials", trial.trial_id, results.build_trial_row(self.planner, trial, checkpoint=kept))
-        if kept is None:
-            shutil.rmtree(self.directory / "checkpoints" / trial.trial_id, ignore_errors=True)
-
-    def _recover_rows(self, trial: Trial) -> None:
-        """Publishes the rows of a trial whose last job did not come to its end: they are in its checkpoint alone."""
-        newest, stored = load_newest(self.directory, trial.trial_id, before_job=trial.job + 1)
-        if newest is not None:
-            path = staged_path(self.directory, trial.trial_id, trial.job)
-            stage_rows(stored["rows"], study_id=self.study.study_id, trial_id=trial.trial_id, path=path)
-            tables.publish(path, self.directory, "epochs", trial.trial_id)
-
-    def _find_kept_checkpoint(self, trial: Trial) -> str | None:
-        """Where a completed student's checkpoint lies under the study; nobody goes on from any other."""
-        if trial.stage == "teacher" or trial.status != "completed":
-            return None
-        newest = find_newest(self.directory, trial.trial_id, before_job=trial.job + 1)
-        return None if newest is None else str(newest.relative_to(self.directory))
-
-    def _reconcile(self) -> None:
-        """Publishes what a killed driver had journaled but not yet published."""
-        for teacher_id in self.planner.state.teachers:
-            self._publish_teacher(teacher_id)
-        for environment_id in self.planner.state.environments:
-            self._publish_environment(environment_id)
-        for trial in self.planner.state.trials.values():
-            self._publish_trial(trial)
-
-    def _has_row(self, table: str, key: str) -> bool:
-        return (self.directory / "tables" / table / f"{key}.parquet").exists()
-
-    def _write(self, table: str, key: str, *rows: dict[str, Any]) -> None:
-        tables.write(self.directory, table, key, rows)
+    def _decide_teacher_after(self, trial_id: str) -> None:
+        """Once a teacher's trial is final, the arms that wait for it search, or are blocked."""
+        trial = self.planner.state.trials[trial_id]
+        if trial.stage == "teacher" and trial.is_final and trial.arm_id not in self.planner.state.teachers:
+            status = "ready" if trial.status == "completed" else "blocked"
+            self._record({"type": "teacher", "teacher_id": trial.arm_id, "status": status})
 
 
 def fold(events: list[Event], study: Study, *, where: str) -> State:
@@ -271,8 +212,6 @@ def write_study_files(study: Study, directory: Path) -> None:
 
 
 def _replace(path: Path, text: str) -> None:
-    import os
-
     part = path.with_name(path.name + ".part")
     with open(part, "w") as file:
         file.write(text)

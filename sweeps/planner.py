@@ -1,8 +1,8 @@
 """The decision core of a study: which job is next, whether a trial goes on, when an arm is done.
 
-No Ray, no clock, no files. Every decision is an event. The planner proposes it, the driver writes it to the journal, and
-only then is it acted on; the state is the fold of these events, so a planner over a folded state decides what the one
-before a crash would have.
+No Ray, no clock, no files. Every decision is an event. The planner proposes it, the driver writes it to the journal,
+and only then is it acted on; the state is the fold of these events, so a planner over a folded state decides what the
+one before a crash would have.
 """
 
 from __future__ import annotations

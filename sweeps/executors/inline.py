@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from sweeps import trial
 from sweeps.driver import Driver
 from sweeps.interrupt import catch_signals
 
 
-def run_inline(driver: Driver) -> None:
-    """Returns when the study is done. Raises Interrupted at the first signal."""
+def run_inline(driver: Driver, directory: Path) -> None:
+    """Returns when the study in `directory` is done. Raises Interrupted at the first signal."""
     with catch_signals(immediate=True) as interruption:
         while True:
             with interruption.deferred():
                 job = driver.next_job()
             if job is None:
                 return
-            for report in trial.run(job, directory=driver.directory):
+            for report in trial.run(job, directory=directory):
                 with interruption.deferred():
                     goes_on = driver.tell(job, report)
                 if not goes_on:

@@ -41,7 +41,9 @@ from sweeps.planner import Job
 _OBJECT_STORE_BYTES = 100_000_000  # nothing of size goes through Ray; its default is a third of the memory
 
 
-def run_on_ray(driver: Driver, *, address: str = "local", on_start: Callable[[int], None] = lambda slots: None) -> None:
+def run_on_ray(
+    driver: Driver, directory: Path, *, address: str = "local", on_start: Callable[[int], None] = lambda slots: None
+) -> None:
     """Returns when the study is done. Raises Interrupted after a signal, ValueError where no node can hold a trial.
 
     address: `local` starts a Ray of its own; `auto` or host:port joins a cluster. on_start is told the number of slots.
@@ -49,10 +51,10 @@ def run_on_ray(driver: Driver, *, address: str = "local", on_start: Callable[[in
     start_ray(address)
     try:
         slots = count_slots(driver.study.resources)
-        check_shared_directory(driver.directory)
+        check_shared_directory(directory)
         on_start(slots)
         with catch_signals(immediate=False) as interruption:
-            _fit(driver, slots, interruption)
+            _fit(driver, directory, slots=slots, interruption=interruption)
     finally:
         ray.shutdown()
 
@@ -125,14 +127,14 @@ class JobTrainable(tune.Trainable):
 class _Jobs(Searcher):
     """Tune asks it for trials; it asks the planner for jobs."""
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, directory: Path) -> None:
         super().__init__()
-        self._driver = driver
+        self._driver, self._directory = driver, directory
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         job = self._driver.next_job()
         if job is not None:
-            return {"job": encode_job(job), "directory": str(self._driver.directory)}
+            return {"job": encode_job(job), "directory": str(self._directory)}
         return Searcher.FINISHED if self._driver.is_done else None  # FINISHED is for ever; None is asked again
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
@@ -170,14 +172,14 @@ class _Watch(tune.Callback):
         self._interruption.check()
 
 
-def _fit(driver: Driver, slots: int, interruption: Interruption) -> None:
+def _fit(driver: Driver, directory: Path, *, slots: int, interruption: Interruption) -> None:
     resources = driver.study.resources
-    storage = driver.directory / "staging" / "tune"
+    storage = directory.resolve() / "staging" / "tune"
     shutil.rmtree(storage, ignore_errors=True)
     tuner = tune.Tuner(
         tune.with_resources(JobTrainable, {"cpu": resources.cpu, "gpu": resources.gpu}),
         tune_config=tune.TuneConfig(
-            search_alg=_Jobs(driver),
+            search_alg=_Jobs(driver, directory.resolve()),
             scheduler=_Decisions(driver),
             num_samples=-1,
             max_concurrent_trials=slots,

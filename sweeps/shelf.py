@@ -1,0 +1,104 @@
+"""The files that a study's driver keeps beside the journal: its tables, and the teachers it shares with other studies.
+
+All of it follows from the state: what a killed driver left unpublished, `reconcile` publishes.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from analysis import tables
+from kdtrain import teachers
+from sweeps import results
+from sweeps.journal import Event
+from sweeps.planner import Planner
+from sweeps.state import Trial
+from sweeps.trial import find_newest, load_newest, stage_rows, staged_path
+
+
+class Shelf:
+    """The tables and teachers of one study. Only its driver writes here."""
+
+    def __init__(self, directory: Path, *, weights_dir: Path, planner: Planner) -> None:
+        self.directory, self.weights_dir, self.planner = directory, weights_dir, planner
+        self.study = planner.study
+
+    def find_card(self, teacher_id: str) -> dict[str, Any] | None:
+        """The card of a stored teacher, or None. Raises ValueError when the teacher was altered."""
+        if not teachers.has_teacher(self.weights_dir, teacher_id):
+            return None
+        return teachers.read_card(self.weights_dir, teacher_id)
+
+    def publish_after(self, event: Event) -> None:
+        kind, state = event["type"], self.planner.state
+        if kind == "opened":
+            self._write("studies", self.study.study_id, results.build_study_row(self.study, state))
+        elif kind == "environment":
+            self._publish_environment(event["environment_id"])
+        elif kind == "teacher":
+            self._publish_teacher(event["teacher_id"])
+        elif kind in ("rung", "ended"):
+            self._publish_trial(state.trials[event["trial_id"]])
+        elif kind == "closed":
+            for trial in state.of_arm("tune", event["arm_id"]):
+                self._publish_trial(trial)
+        elif kind == "abandoned":
+            for trial in state.trials.values():
+                self._publish_trial(trial)
+
+    def _publish_environment(self, environment_id: str) -> None:
+        if not self._has_row("environments", environment_id):
+            self._write("environments", environment_id, self.planner.state.environments[environment_id])
+
+    def _publish_teacher(self, teacher_id: str) -> None:
+        """A blocked teacher is published too, where it was trained: its row says why."""
+        if not self._has_row("teachers", teacher_id) and (card := self.find_card(teacher_id)) is not None:
+            self._write("teachers", teacher_id, results.build_teacher_row(card))
+
+    def _publish_trial(self, trial: Trial) -> None:
+        """Brings a trial's files up to its state, where they are not. The trials row comes last: it commits."""
+        staged = staged_path(self.directory, trial.trial_id, trial.job)
+        if trial.status != "running" and staged.exists():
+            tables.publish(staged, self.directory, "epochs", trial.trial_id)
+        if not trial.is_final or self._has_row("trials", trial.trial_id):
+            return
+        if trial.status == "failed" or self.planner.state.abandoned is not None:
+            self._recover_rows(trial)
+        if trial.status == "completed" and (rows := results.build_eval_rows(self.planner, trial)):
+            self._write("evals", trial.trial_id, *rows)
+        kept = self._find_kept_checkpoint(trial)
+        self._write("trials", trial.trial_id, results.build_trial_row(self.planner, trial, checkpoint=kept))
+        if kept is None:
+            shutil.rmtree(self.directory / "checkpoints" / trial.trial_id, ignore_errors=True)
+
+    def _recover_rows(self, trial: Trial) -> None:
+        """Publishes the rows of a trial whose last job did not come to its end: they are in its checkpoint alone."""
+        newest, stored = load_newest(self.directory, trial.trial_id, before_job=trial.job + 1)
+        if newest is not None:
+            path = staged_path(self.directory, trial.trial_id, trial.job)
+            stage_rows(stored["rows"], study_id=self.study.study_id, trial_id=trial.trial_id, path=path)
+            tables.publish(path, self.directory, "epochs", trial.trial_id)
+
+    def _find_kept_checkpoint(self, trial: Trial) -> str | None:
+        """Where a completed student's checkpoint lies under the study; nobody goes on from any other."""
+        if trial.stage == "teacher" or trial.status != "completed":
+            return None
+        newest = find_newest(self.directory, trial.trial_id, before_job=trial.job + 1)
+        return None if newest is None else str(newest.relative_to(self.directory))
+
+    def reconcile(self) -> None:
+        """Publishes what a killed driver had journaled but not yet published."""
+        for teacher_id in self.planner.state.teachers:
+            self._publish_teacher(teacher_id)
+        for environment_id in self.planner.state.environments:
+            self._publish_environment(environment_id)
+        for trial in self.planner.state.trials.values():
+            self._publish_trial(trial)
+
+    def _has_row(self, table: str, key: str) -> bool:
+        return (self.directory / "tables" / table / f"{key}.parquet").exists()
+
+    def _write(self, table: str, key: str, *rows: dict[str, Any]) -> None:
+        tables.write(self.directory, table, key, rows)
