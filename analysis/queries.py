@@ -33,6 +33,12 @@ _SQL_TYPES = {
 # Two studies may have used one teacher or one machine: each is one row, lest a join double the trials.
 _SHARED = {"teachers": "teacher_id", "environments": "environment_id"}
 
+# A query is asked again while files are being replaced under it; chosen by hand (a writer that never rests made one
+# query in 25 fail on 2 cores).
+_ATTEMPTS = 10
+
+Snapshot = dict[str, dict[str, tuple[int, int] | None]]  # table -> file -> stamp
+
 # Else one missing value would turn a column of integers into floats.
 _PANDAS_TYPES = {pa.int64(): pd.Int64Dtype(), pa.int32(): pd.Int32Dtype(), pa.bool_(): pd.BooleanDtype()}
 
@@ -73,12 +79,15 @@ class Results:
 
     def arrow(self, query: str) -> pa.Table:
         """As `sql`, as an Arrow table."""
-        with _connect(self.directories) as connection:
+        for attempts_left in reversed(range(_ATTEMPTS)):
+            snapshot = _snapshot(self.directories)
             try:
-                _require_select(connection, query)
-                return connection.sql(query).to_arrow_table()
+                return _answer(snapshot, query)
             except duckdb.Error as error:
-                raise ValueError(f"sql: {error}\n\nhint: tables are {', '.join(tables.TABLES)}") from error
+                # DuckDB opens the first file of a table twice; if it was replaced in between, footer and pages differ.
+                if not attempts_left or not _was_replaced(snapshot):
+                    raise ValueError(f"sql: {error}\n\nhint: tables are {', '.join(tables.TABLES)}") from error
+        raise AssertionError("the last attempt returns or raises")
 
     def leaderboard(self) -> Leaderboard:
         """Per pair and over pairs: every method on the test split, with its intervals and its budget."""
@@ -120,37 +129,60 @@ def _require_distinct(results: Results) -> None:
         raise ValueError(f"study {twice.iloc[0]['name']}: given twice, its trials would count twice")
 
 
-def _connect(directories: Sequence[Path]) -> duckdb.DuckDBPyConnection:
+def _snapshot(directories: Sequence[Path]) -> Snapshot:
+    """The files of every table. Trials come before epochs and evals: a trial's row is written last and read first."""
+    return {
+        table: {str(path): _stamp(path) for directory in directories for path in tables.files(directory, table)}
+        for table in tables.TABLES
+    }
+
+
+def _stamp(path: str | Path) -> tuple[int, int] | None:
+    """What changes when a file is replaced; None when it is gone."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+def _was_replaced(snapshot: Snapshot) -> bool:
+    return any(_stamp(path) != stamp for files in snapshot.values() for path, stamp in files.items())
+
+
+def _answer(snapshot: Snapshot, query: str) -> pa.Table:
+    with _connect(snapshot) as connection:
+        _require_select(connection, query)
+        return connection.sql(query).to_arrow_table()
+
+
+def _connect(snapshot: Snapshot) -> duckdb.DuckDBPyConnection:
     """A DuckDB that can read the tables' files and nothing else, and whose settings are locked."""
-    snapshot = _snapshot(directories)
+    paths = [path for files in snapshot.values() for path in files]
     connection = duckdb.connect(":memory:")
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET python_enable_replacements = false")  # SQL sees no Python variable
     connection.execute("SET temp_directory = ''")                 # and a large query leaves no file behind
-    paths = [path for files in snapshot.values() for path in files]
     connection.execute(f"SET allowed_paths = {_quote_list(paths)}")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     for table, files in snapshot.items():
-        connection.execute(f"CREATE VIEW {table} AS {_select(table, files)}")
+        connection.execute(f"CREATE VIEW {table} AS {_select(table, list(files))}")
     return connection
 
 
-def _snapshot(directories: Sequence[Path]) -> dict[str, list[str]]:
-    """The files of every table. Trials come before epochs and evals: a trial's row is written last and read first."""
-    return {table: [str(path) for directory in directories for path in tables.files(directory, table)]
-            for table in tables.TABLES}
-
-
 def _select(table: str, files: Sequence[str]) -> str:
-    """The table's columns with their types, over exactly these files; no rows where there are none."""
+    """The table's columns with their types, over exactly these files; no rows where there are none.
+
+    Not `union_by_name`: it reads every footer first, each file a second time for the data, and one may have been
+    replaced by then. All files of a schema version have all columns, so the first one's schema is everyone's.
+    """
     columns = ", ".join(f"NULL::{_SQL_TYPES[c.type]} AS {c.name}" for c in tables.TABLES[table])
     empty = f"SELECT {columns} WHERE false"
     if not files:
         return empty
-    stored = f"SELECT * FROM read_parquet({_quote_list(files)}, union_by_name = true)"
     once = f"DISTINCT ON ({_SHARED[table]}) *" if table in _SHARED else "*"
-    return f"SELECT {once} FROM ({empty} UNION ALL BY NAME {stored})"
+    return f"SELECT {once} FROM ({empty} UNION ALL BY NAME SELECT * FROM read_parquet({_quote_list(files)}))"
 
 
 def _quote_list(values: Sequence[str]) -> str:
