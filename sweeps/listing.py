@@ -1,0 +1,112 @@
+"""What a study file may name: methods, models, data sets, studies and recipes, a row of plain values each."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any
+
+from kdtrain.images import list_data, load_info
+from kdtrain.method import Needs, list_methods, load_method
+from kdtrain.model import list_models
+from kdtrain.names import list_modules
+from kdtrain.recipes import list_recipes, load_recipe
+from sweeps import study as studies
+
+Row = dict[str, str]
+"""name, about, source, needs; all texts, empty where there is nothing to say."""
+
+
+def list_rows(kind: str) -> list[Row]:
+    """A row for each thing of the kind: methods, models, data, studies or recipes."""
+    names, describe = _KINDS[kind]
+    return [{"name": name, **describe(name)} for name in names()]
+
+
+def _describe_method(name: str) -> Row:
+    method = load_method(name)
+    about, source = _split_head(_read_head(inspect.getmodule(method)))
+    settings = ", ".join(found.name for found in dataclasses.fields(method))
+    needs = _describe_needs(method.needs)
+    return {"about": f"{about} ({settings})" if settings else about, "source": source, "needs": needs}
+
+
+def _describe_needs(needs: Needs) -> str:
+    """`teacher_logits, views 2`: what is not as a plain method leaves it."""
+    asked = []
+    for found in dataclasses.fields(needs):
+        value = getattr(needs, found.name)
+        if value != found.default:
+            asked.append(found.name if value is True else f"{found.name} {_join(value)}")
+    return ", ".join(asked)
+
+
+def _describe_model(name: str) -> Row:
+    function = _find_model(name)
+    _, source = _split_head(_read_head(inspect.getmodule(function)))
+    options = ", ".join(
+        f"{given.name}={given.default}"
+        for given in inspect.signature(function).parameters.values()
+        if given.kind is inspect.Parameter.KEYWORD_ONLY
+    )
+    about = _read_head(function).rstrip(".")
+    return {"about": f"{about} ({options})" if options else about, "source": source, "needs": ""}
+
+
+def _find_model(name: str) -> Callable[..., Any]:
+    for family in list_modules("kdtrain.models"):
+        if (function := getattr(importlib.import_module(f"kdtrain.models.{family}"), name, None)) is not None:
+            return function
+    raise AssertionError(f"{name} is listed and in no file of kdtrain/models")
+
+
+def _describe_data(name: str) -> Row:
+    info = load_info(name)
+    height, width = info.size
+    about = (
+        f"{info.num_classes} classes, {height}x{width}, {info.channels} channel{'s' if info.channels > 1 else ''}, "
+        f"{info.num_train:,} to train on ({info.validation:,} of them for validation), {info.num_test:,} to test"
+    )
+    return {"about": about, "source": info.source, "needs": ""}
+
+
+def _describe_study(name: str) -> Row:
+    study = studies.load(name)
+    about = (
+        f"{len(study.pairs)} pairs, {len(study.arms)} arms of {study.search.trials_per_arm} trials and "
+        f"{study.repeat.seeds} repeats, {study.epochs} epochs"
+    )
+    return {"about": about, "source": "", "needs": f"data {study.data.name}"}
+
+
+def _describe_recipe(name: str) -> Row:
+    fields = load_recipe(name)
+    return {"about": ", ".join(f"{key} {_join(value)}" for key, value in fields.items()), "source": "", "needs": ""}
+
+
+def _join(value: object) -> str:
+    return "+".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _read_head(thing: object) -> str:
+    """The first line of a docstring."""
+    return (inspect.getdoc(thing) or "").partition("\n")[0]
+
+
+def _split_head(head: str) -> tuple[str, str]:
+    """`What it is. Who, year, arXiv:id.  Letters of the axes.` as what it is, and who, year, id."""
+    words, _, _axes = head.partition(".  ")
+    about, _, source = words.partition(". ")
+    return about.rstrip("."), re.sub(r"\.$", "", source)
+
+
+_KINDS: dict[str, tuple[Callable[[], list[str]], Callable[[str], Row]]] = {
+    "methods": (list_methods, _describe_method),
+    "models": (list_models, _describe_model),
+    "data": (list_data, _describe_data),
+    "studies": (studies.list_studies, _describe_study),
+    "recipes": (list_recipes, _describe_recipe),
+}
