@@ -17,6 +17,6 @@ if TYPE_CHECKING:
 
 def open(directories: str | Path | Sequence[str | Path]) -> Results:  # noqa: A001 (reads as analysis.open)
     """The results of one study, or of several together. ValueError where there are none."""
-    from analysis import queries  # here, so that a worker that only writes tables need not load DuckDB and pandas
+    from analysis import queries  # here, so that a worker that only writes tables need not load DuckDB
 
     return queries.open(directories)

@@ -1,0 +1,225 @@
+"""The board's numbers typed out by hand for the study of make_study.py, and what it says of unfinished ones."""
+
+from __future__ import annotations
+
+import pytest
+
+import analysis
+from analysis import tables
+from tests.analysis.make_study import (
+    STUDY,
+    TEST_TOP1,
+    arms,
+    make_study,
+    write_arm,
+    write_study,
+    write_teacher,
+    write_trial,
+)
+
+
+@pytest.fixture(scope="module")
+def board(finished_study):
+    return analysis.open(finished_study).leaderboard()
+
+
+def _row(board, method, student):
+    return next(row for row in board.pairs.rows if (row["method"], row["student"]) == (method, student))
+
+
+def test_a_finished_study_is_whole_and_needs_no_warning(board):
+    assert board.title == "tiny-study"
+    assert not board.partial
+    assert board.missing == ()
+    assert board.warnings == ()
+
+
+def test_one_row_per_pair_and_method_with_methods_without_a_teacher_in_every_pair_of_their_student(board):
+    assert [(row["teacher"], row["student"], row["method"]) for row in board.pairs.rows] == [
+        ("big", "tiny", "ce"), ("big", "tiny", "kd"), ("big", "tiny", "tf_nkd"),
+        ("wide", "small", "ce"), ("wide", "small", "kd"), ("wide", "small", "tf_nkd"),
+    ]
+
+
+def test_the_numbers_of_one_row(board):
+    row = _row(board, "kd", "tiny")
+    assert row == {
+        "study": "tiny-study", "data": "toy", "teacher": "big", "teacher_id": "id-big", "student": "tiny",
+        "method": "kd",
+        "test_top1_mean": pytest.approx(0.85),
+        "test_top1_sd": pytest.approx(0.01),
+        "test_top1_low": pytest.approx(0.825159, abs=1e-6),     # 0.85 - 4.302653 * 0.01 / sqrt(3)
+        "test_top1_high": pytest.approx(0.874841, abs=1e-6),
+        "num_seeds": 3,
+        "gain": pytest.approx(0.04),                            # over ce's 0.81
+        "gap_closed": pytest.approx(0.04 / 0.09),               # of 0.90 - 0.81
+        "teacher_top1": 0.90,
+        "trials": 4,                                            # completed, stopped, diverged, failed
+        "epochs": 8,                                            # 4 + 2 + 1 + 1
+        "seconds": 16.0,
+    }
+
+
+def test_the_plain_student_gains_nothing_over_itself(board):
+    row = _row(board, "ce", "small")
+    assert (row["gain"], row["gap_closed"], row["test_top1_sd"]) == (0.0, 0.0, 0.0)
+
+
+def test_over_pairs_the_gap_closed_is_pooled_and_the_plain_student_comes_first(board):
+    summary = {row["method"]: row for row in board.summary.rows}
+    assert list(summary) == ["ce", "kd", "tf_nkd"]
+    assert summary["kd"]["gap_closed_pooled"] == pytest.approx((0.04 + 0.00) / (0.09 + 0.07))
+    assert summary["tf_nkd"]["gap_closed_pooled"] == pytest.approx((0.01 + 0.03) / (0.09 + 0.07))
+    assert summary["kd"]["gain_mean"] == pytest.approx(0.02)
+    assert [summary[method]["rank_mean"] for method in summary] == [2.75, 1.75, 1.5]  # ce and kd tie on small
+    assert [summary[method]["num_pairs"] for method in summary] == [2, 2, 2]
+    assert [summary[method]["trials"] for method in summary] == [8, 8, 8]
+
+
+def test_an_arm_shown_in_two_pairs_costs_what_it_cost_once(study):
+    tables.write(study, "teachers", "id-more", [{"teacher_id": "id-more", "model": "more", "test_top1": 0.92}])
+    kd = {**arms()[1], "arm_id": "kd-more", "teacher": "more", "teacher_id": "id-more"}
+    write_arm(study, kd, number=900)
+    board = analysis.open(study).leaderboard()
+    assert [row["student"] for row in board.pairs.rows if row["method"] == "ce"] == ["tiny", "small", "tiny"]
+    ce = board.summary.rows[0]
+    assert (ce["trials"], ce["epochs"], ce["num_pairs"]) == (8, 16, 3)
+
+
+def test_methods_are_ordered_by_the_pooled_gap_closed(tmp_path):
+    write_study(tmp_path)
+    write_teacher(tmp_path, "big")
+    ce, kd, tf_nkd = arms()[:3]
+    for number, arm in enumerate([tf_nkd, ce, kd]):
+        write_arm(tmp_path, arm, number=100 * number)
+    rows = analysis.open(tmp_path).leaderboard().summary.rows
+    assert [(row["method"], row["num_pairs"]) for row in rows] == [("ce", 1), ("kd", 1), ("tf_nkd", 1)]
+
+
+def test_the_search_never_shows_its_test_results(study):
+    write_trial(study, arms()[1], number=950, stage="tune", status="completed", epochs=4, test_top1=0.99)
+    row = _row(analysis.open(study).leaderboard(), "kd", "tiny")
+    assert (row["num_seeds"], row["trials"]) == (3, 5)
+    assert row["test_top1_mean"] == pytest.approx(0.85)
+
+
+def test_another_epoch_rule_than_the_studys_is_not_counted(study):
+    trials = analysis.open(study).trials()
+    trial = trials[(trials["stage"] == "repeat") & (trials["arm_id"] == "kd-tiny")].iloc[0]["trial_id"]
+    row = {"study_id": STUDY, "trial_id": trial, "split": "test", "epoch_rule": "best_test", "top1": 0.99}
+    tables.write(study, "evals", f"{trial}-best", [row])
+    assert _row(analysis.open(study).leaderboard(), "kd", "tiny")["test_top1_mean"] == pytest.approx(0.85)
+
+
+def test_a_repeat_that_diverged_is_missing_and_not_forgotten(study):
+    trials = analysis.open(study).trials()
+    number = trials[(trials["stage"] == "repeat") & (trials["arm_id"] == "kd-tiny")].iloc[-1]["number"]
+    write_trial(study, arms()[1], number=int(number), stage="repeat", status="diverged", epochs=2)
+    board = analysis.open(study).leaderboard()
+    assert board.partial
+    assert board.missing == ("kd on toy, big to tiny: 2 of 3 repeats completed, 1 diverged or failed",)
+    assert _row(board, "kd", "tiny")["num_seeds"] == 2
+
+
+def test_an_unfinished_study_shows_missing_cells_and_says_what_is_missing(tmp_path):
+    write_study(tmp_path)
+    for model in ("big", "wide"):
+        write_teacher(tmp_path, model)
+    write_arm(tmp_path, arms()[0], number=0)
+    board = analysis.open(tmp_path).leaderboard()
+    assert len(board.pairs.rows) == 6
+    assert _row(board, "ce", "tiny")["test_top1_mean"] == pytest.approx(0.81)
+    missing = _row(board, "kd", "tiny")
+    assert missing["num_seeds"] == 0
+    assert all(missing[name] is None for name in ("test_top1_mean", "test_top1_low", "gain", "gap_closed", "trials"))
+    assert board.missing[0] == "kd on toy, big to tiny: 0 of 4 trials searched, 0 of 3 repeats completed"
+    assert len(board.missing) == 5
+
+
+def test_ranks_count_only_pairs_that_every_method_has(tmp_path):
+    write_study(tmp_path)
+    for model in ("big", "wide"):
+        write_teacher(tmp_path, model)
+    for number, arm in enumerate(arms()[:5]):  # tf_nkd on small is missing
+        write_arm(tmp_path, arm, number=100 * number)
+    summary = {row["method"]: row for row in analysis.open(tmp_path).leaderboard().summary.rows}
+    assert {method: row["rank_mean"] for method, row in summary.items()} == {"ce": 3.0, "kd": 1.0, "tf_nkd": 2.0}
+    assert summary["tf_nkd"]["num_pairs"] == 1
+
+
+def test_a_study_without_any_trial_gives_an_empty_partial_board(tmp_path):
+    write_study(tmp_path)
+    board = analysis.open(tmp_path).leaderboard()
+    assert board.partial
+    assert board.missing[0] == "no trial is final yet"
+
+
+def test_a_plan_that_says_nothing_is_tolerated(tmp_path):
+    tables.write(tmp_path, "studies", STUDY, [{"study_id": STUDY, "name": "bare"}])
+    write_teacher(tmp_path, "big")
+    for number, arm in enumerate(arms()[:2]):
+        write_arm(tmp_path, arm, number=100 * number)
+    board = analysis.open(tmp_path).leaderboard()
+    assert not board.partial
+    assert _row(board, "kd", "tiny")["gain"] == pytest.approx(0.04)
+
+
+def test_a_study_without_teacher_arms_has_the_pairs_of_its_plan(tmp_path):
+    plain = [arm for arm in arms() if arm["teacher"] is None]
+    write_study(tmp_path, arms=plain)
+    for model in ("big", "wide"):
+        write_teacher(tmp_path, model)
+    for number, arm in enumerate(plain):
+        write_arm(tmp_path, arm, number=100 * number)
+    board = analysis.open(tmp_path).leaderboard()
+    assert not board.partial
+    assert _row(board, "tf_nkd", "tiny")["gap_closed"] == pytest.approx(0.01 / 0.09)
+
+
+def test_a_study_without_any_teacher_is_shown_per_student(tmp_path):
+    plain = [arm for arm in arms() if arm["teacher"] is None][:2]
+    write_study(tmp_path, arms=plain, pairs=[])
+    for number, arm in enumerate(plain):
+        write_arm(tmp_path, arm, number=100 * number)
+    row = _row(analysis.open(tmp_path).leaderboard(), "tf_nkd", "tiny")
+    assert row["teacher"] is None
+    assert row["gain"] == pytest.approx(0.01)
+    assert row["gap_closed"] is None
+
+
+def test_two_studies_stand_side_by_side(study, tmp_path):
+    other = make_study(tmp_path / "other", study_id="s2", name="other")
+    board = analysis.open([study, other]).leaderboard()
+    assert board.title == "tiny-study, other"
+    assert len(board.pairs.rows) == 12
+    assert {row["num_pairs"] for row in board.summary.rows} == {4}
+    assert _row(board, "kd", "tiny")["num_seeds"] == 3
+
+
+def test_unequal_budgets_are_a_warning(study):
+    write_trial(study, arms()[1], number=950, stage="tune", status="completed", epochs=4)
+    warnings = analysis.open(study).leaderboard().warnings
+    assert warnings == ("tiny-study: methods were not searched equally: 4 to 5 trials",)
+
+
+def test_a_teacher_that_saw_the_validation_images_is_a_warning(study):
+    write_teacher(study, "big", saw_validation=True)
+    assert analysis.open(study).leaderboard().warnings == ("teacher big on toy was trained on the validation images",)
+
+
+def test_the_footer_says_how_it_was_made(board):
+    assert dict(board.footer) == {
+        "selection": "settings on val; test read once, by the repeats",
+        "epoch": "the last one",
+        "budget": "4 trials per arm, proposed by tpe, stopped by asha, 4 epochs each",
+        "spent": "42 trials, 120 epochs, 0.07 h of workers, teachers included",
+        "seeds": "3 per arm, trained on train+validation",
+        "interval": "95 % Student-t over the repeat seeds; ± is half of it, sd is over seeds",
+        "code": "abc1234",
+        "hardware": "Some CPU, torch 2.13",
+    }
+
+
+def test_the_numbers_typed_into_the_study_are_the_ones_the_board_was_made_of(finished_study):
+    answer = analysis.open(finished_study).sql("SELECT list(top1 ORDER BY trial_id) AS tops FROM evals")
+    assert sorted(answer["tops"][0]) == sorted(top1 for tops in TEST_TOP1.values() for top1 in tops)

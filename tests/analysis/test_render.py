@@ -1,0 +1,100 @@
+"""People see per cent and dashes, programs see fractions and null; no name is ever markup."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+import analysis
+from analysis import render
+from tests.analysis.make_study import arms, write_arm, write_study, write_teacher
+
+HOSTILE = "<script>alert('x')</script> [bold]$x^2$ | `a` \"q\" &amp;"
+
+
+@pytest.fixture(scope="module")
+def board(finished_study):
+    return analysis.open(finished_study).leaderboard()
+
+
+@pytest.fixture(scope="module")
+def unfinished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unfinished")
+    write_study(folder, name=HOSTILE)
+    write_teacher(folder, "big")
+    write_arm(folder, arms()[0], number=0)
+    return analysis.open(folder).leaderboard()
+
+
+def _print(board, width):
+    console = Console(file=io.StringIO(), width=width)
+    render.print_terminal(board, console)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_the_terminal_shows_every_number_whole(board, width):
+    lines = _print(board, width).splitlines()
+    kd = next(line for line in lines[lines.index(next(x for x in lines if x.startswith("toy: big"))):] if "kd" in line)
+    assert kd.split() == ["kd", "85.00", "±", "2.48", "1.00", "3", "+4.00", "44.44", "4", "8", "16", "s"]
+    assert any(line.split() == ["teacher", "90.00"] for line in lines)
+    assert max(map(len, lines)) <= width
+
+
+def test_a_pipe_gets_no_colours(board):
+    assert "\x1b" not in _print(board, 80)
+
+
+def test_markdown_has_the_best_values_in_bold(board):
+    lines = render.to_markdown(board).splitlines()
+    assert "| kd | **85.00 ± 2.48** | 1.00 | 3 | **+4.00** | **44.44** | 4 | 8 | 16 s |" in lines
+    assert "| ce (plain) | 81.00 ± 2.48 | 1.00 | 3 | +0.00 | 0.00 | 4 | 8 | 16 s |" in lines
+    assert "| tf_nkd | **25.00** | **+2.00** | **1.50** | 2 | 8 | 16 | 32 s |" in lines
+
+
+def test_ties_are_all_best(board):
+    lines = render.to_markdown(board).splitlines()
+    assert "| kd | **25.00** | **+2.00** | 1.75 | 2 | 8 | 16 | 32 s |" in lines
+
+
+def test_csv_holds_fractions_and_empty_fields(board, unfinished):
+    rows = list(csv.DictReader(io.StringIO(render.to_csv(board))))
+    assert (rows[1]["method"], rows[1]["num_seeds"]) == ("kd", "3")
+    assert float(rows[1]["test_top1_mean"]) == pytest.approx(0.85)
+    rows = list(csv.DictReader(io.StringIO(render.to_csv(unfinished))))
+    assert [rows[1][name] for name in ("study", "test_top1_mean", "num_seeds")] == [HOSTILE, "", "0"]
+
+
+def test_json_holds_everything_with_units_and_null(board, unfinished):
+    document = json.loads(render.to_json(board))
+    assert document["pairs"]["rows"][1]["test_top1_mean"] == pytest.approx(0.85)
+    assert document["over_pairs"]["rows"][1]["gap_closed_pooled"] == pytest.approx(0.25)
+    assert document["footer"]["code"] == "abc1234"
+    assert document["partial"] is False
+    units = {column["name"]: column["unit"] for column in document["pairs"]["columns"]}
+    assert units["test_top1_mean"] == "fraction"
+    document = json.loads(render.to_json(unfinished))
+    assert document["partial"] is True
+    assert len(document["missing"]) == 5
+    assert document["pairs"]["rows"][1]["test_top1_mean"] is None
+
+
+def test_an_unfinished_board_is_called_partial_and_has_dashes(unfinished):
+    text = _print(unfinished, 80)
+    assert "(partial)" in text
+    assert "missing: kd on toy, big to tiny: 0 of 4 trials searched, 0 of 3 repeats" in text
+    assert any(line.split() == ["kd", *"--0------"[:2], "0", *"-----"] for line in text.splitlines())
+
+
+def test_no_name_is_markup(unfinished):
+    assert "[bold]$x^2$" in _print(unfinished, 200)
+    assert "<script>" not in render.to_markdown(unfinished).replace("\\<script>", "")
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0 s"), (59, "59 s"), (60, "1 min"), (5400, "1.5 h")])
+def test_times_are_shown_in_the_unit_that_fits(seconds, text):
+    assert render.format_seconds(seconds) == text
