@@ -52,7 +52,7 @@ class Planner:
     @property
     def is_done(self) -> bool:
         """Whether nothing runs and nothing is left to ask."""
-        return not self._running() and self.next() is None
+        return not any(trial.status == "running" for trial in self.state.open.values()) and self.next() is None
 
     def next(self) -> Event | None:
         """The next decision: a job to ask for, an arm to close. None: wait for running jobs, or the study is done."""
@@ -108,7 +108,7 @@ class Planner:
     # What to ask for
 
     def _ask_again(self) -> Event | None:
-        for trial in self.state.trials.values():
+        for trial in self.state.open.values():
             if trial.status == "waiting":
                 return _ask_on(trial)
         return None
@@ -122,9 +122,9 @@ class Planner:
         return None
 
     def _tune(self) -> Event | None:
-        """A decision for the arm that was asked least: a promotion, a new trial, or its end."""
+        """A decision for the arm that is behind the others: a promotion, a new trial, or its end."""
         open_arms = [arm for arm in self.study.arms if arm.arm_id not in self.state.winners]
-        for arm in sorted(open_arms, key=lambda arm: (self._count_jobs(arm), arm.index)):
+        for arm in sorted(open_arms, key=lambda arm: (self._count_steps(arm), arm.index)):
             if self._is_blocked(arm):
                 return {"type": "closed", "arm_id": arm.arm_id, "winner": None}
             event = self._tune_arm(arm) if self._is_ready(arm) else None
@@ -219,11 +219,9 @@ class Planner:
 
     # Facts
 
-    def _running(self) -> list[Trial]:
-        return [trial for trial in self.state.trials.values() if trial.status == "running"]
-
-    def _count_jobs(self, arm: Arm) -> int:
-        return sum(trial.job for trial in self.state.of_arm("tune", arm.arm_id))
+    def _count_steps(self, arm: Arm) -> int:
+        """Trials and promotions so far. Not jobs: a kill adds jobs and must not change whose turn it is."""
+        return sum(1 + len(trial.passed) for trial in self.state.of_arm("tune", arm.arm_id))
 
     def _is_ready(self, arm: Arm) -> bool:
         return arm.teacher_id is None or self.state.teachers.get(arm.teacher_id) == "ready"
@@ -232,8 +230,7 @@ class Planner:
         return arm.teacher_id is not None and self.state.teachers.get(arm.teacher_id) == "blocked"
 
     def _too_many_failed(self) -> str | None:
-        trials = [trial for trial in self.state.trials.values() if trial.stage != "teacher"]
-        failed = sum(trial.status == "failed" for trial in trials)
+        failed = self.state.num_failed
         planned = len(self.study.arms) * (self.study.search.trials_per_arm + self.study.repeat.seeds)
         if failed > self.study.failure.max_failed_fraction * planned:
             return f"{failed} of {planned} planned trials failed, more than failure.max_failed_fraction allows"

@@ -69,6 +69,8 @@ class State:
     abandoned: str | None = None                            # why the study gave up
     openings: int = 0                                       # drivers so far
     created_at: float | None = None
+    open: dict[str, Trial] = field(default_factory=dict)    # the trials that are not final, in ask order
+    num_failed: int = 0                                     # students that failed for good
     _sum: int = 0
     by_arm: dict[tuple[str, str], list[Trial]] = field(default_factory=dict)   # (stage, arm_id) -> in number order
 
@@ -88,7 +90,7 @@ class State:
     def _apply_opened(self, event: Event) -> None:
         self.openings += 1
         self.created_at = self.created_at if self.created_at is not None else event["at"]
-        for trial in self.trials.values():
+        for trial in self.open.values():
             if trial.status == "running":  # its driver died, and its worker with it
                 with _Change(self, trial):
                     trial.status = "waiting"
@@ -106,7 +108,7 @@ class State:
             assert event["trial_id"] not in self.trials
             names = ("trial_id", "stage", "arm_id", "number", "settings", "seed", "immune")
             trial = Trial(**{name: event[name] for name in names}, started_at=event["at"])
-            self.trials[trial.trial_id] = trial
+            self.trials[trial.trial_id] = self.open[trial.trial_id] = trial
             self.by_arm.setdefault((trial.stage, trial.arm_id), []).append(trial)
             self._sum ^= trial.fingerprint()
             return
@@ -159,7 +161,7 @@ class State:
     def _apply_abandoned(self, event: Event) -> None:
         self.abandoned = event["reason"]
         self._sum ^= _hash("abandoned")
-        self._stop(list(self.trials.values()), event)
+        self._stop(list(self.open.values()), event)
 
     def _stop(self, trials: list[Trial], event: Event) -> None:
         for trial in trials:
@@ -184,7 +186,7 @@ _REPORT = ("facts", "spent", "evals", "environment_id", "error_text")
 
 
 class _Change:
-    """Keeps the digest right while one trial changes."""
+    """Keeps what is counted over all trials right while one of them changes."""
 
     def __init__(self, state: State, trial: Trial) -> None:
         self.state, self.trial = state, trial
@@ -194,6 +196,9 @@ class _Change:
 
     def __exit__(self, *_: object) -> None:
         self.state._sum ^= self.trial.fingerprint()
+        if self.trial.is_final:
+            del self.state.open[self.trial.trial_id]
+            self.state.num_failed += self.trial.status == "failed" and self.trial.stage != "teacher"
 
 
 def _to_value(value: float | None) -> float:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sweeps.driver import Driver
+from sweeps.driver import Driver, fold
 from sweeps.journal import Event
 from sweeps.planner import Job, Planner
 from sweeps.study import Study
@@ -64,8 +64,6 @@ def replay(
 
     By default the job that has run longest reports next; `pick` may draw any order.
     """
-    from sweeps.driver import fold
-
     log = log if log is not None else MemoryLog()
     planner = Planner(study, fold(log.events, study, where="memory"))
     driver = Driver(planner, journal=log, shelf=NoShelf())
@@ -93,7 +91,7 @@ def _report(driver: Driver, job: Job, epoch: int, *, curve: Curve, fate: str | N
     finite = value if math.isfinite(value) else None
     report = {"epoch": epoch, "value": finite, "end": None, "environment": {"environment_id": "replay"}}
     if fate == "failed":
-        report |= {"epoch": epoch - 1, "value": None, "end": "failed", "error_type": "replayed", "error_text": "as asked"}
+        report |= {"epoch": epoch - 1, "value": None, "end": "failed", "error_type": "replayed"}
     elif finite is None:
         report["end"] = "diverged"
     elif epoch == job.config.epochs:
