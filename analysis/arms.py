@@ -7,6 +7,7 @@ pair of that student.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -64,8 +65,9 @@ class Arm:
 class Plan:
     """What a study set out to do, from its resolved configuration; what is absent there is None or empty."""
 
-    def __init__(self, study: Mapping[str, Any]) -> None:
+    def __init__(self, study: Mapping[str, Any], *, name: str) -> None:
         self.study = study
+        self.name = name    # tells it from the other studies on the board
         self.config: dict[str, Any] = json.loads(study["config_json"] or "{}")
 
     @property
@@ -94,7 +96,8 @@ class Plan:
 def read_plans(results: Results) -> dict[str, Plan]:
     """The plan of every study, by study_id."""
     rows = results.arrow("SELECT * FROM studies ORDER BY created_at, study_id").to_pylist()
-    return {row["study_id"]: Plan(row) for row in rows}
+    names = Counter(row["name"] for row in rows)
+    return {row["study_id"]: Plan(row, name=_name(row, names)) for row in rows}
 
 
 def read_arms(results: Results, plans: Iterable[Plan], columns: Mapping[str, str]) -> list[Arm]:
@@ -129,6 +132,12 @@ def find_arms(pair: Pair, arms: Iterable[Arm]) -> dict[str, Arm]:
         for arm in arms
         if arm.pair == pair or (arm.pair.teacher is None and _student(arm.pair) == _student(pair))
     }
+
+
+def _name(study: Mapping[str, Any], names: Counter) -> str:
+    """The study's name, with its identity where it has none of its own."""
+    name, study_id = study["name"], study["study_id"]
+    return study_id if name is None else name if names[name] == 1 else f"{name} ({study_id})"
 
 
 def _arm(row: dict[str, Any]) -> Arm:

@@ -65,7 +65,7 @@ def _describe_lacking(arm: Arm, plan: Plan) -> str:
 def find_warnings(results: Results, arms: Sequence[Arm], plans: Mapping[str, Plan]) -> Iterator[str]:
     """One sentence per thing that makes a comparison less than fair."""
     for plan in plans.values():
-        name = plan.study["name"]
+        name = plan.name
         own = [arm for arm in arms if arm.pair.study_id == plan.study["study_id"]]
         tuned = {arm.measured.get("num_tuned") or 0 for arm in own}
         if len(tuned) > 1 and min(tuned) >= (plan.trials_per_arm or 0):
@@ -89,7 +89,7 @@ def name_arm(arm: Arm) -> str:
 
 def _each(plans: Mapping[str, Plan], describe) -> str:
     """One sentence if it holds for every study, else one per study."""
-    said = {plan.study["name"]: describe(plan) for plan in plans.values()}
+    said = {plan.name: describe(plan) for plan in plans.values()}
     if len(set(said.values())) <= 1:
         return next(iter(said.values()), "unknown")
     return "; ".join(f"{name}: {text}" for name, text in said.items())

@@ -147,7 +147,7 @@ def build(results: Results) -> Leaderboard:
     pairs = find_pairs(arms, plans.values())
     summaries = _summarise(_fill_cells(pairs, arms, _read_teachers(results)))
     return Leaderboard(
-        title=", ".join(plan.study["name"] or plan.study["study_id"] for plan in plans.values()),
+        title=", ".join(plan.name for plan in plans.values()),
         summary=Table(("method",), SUMMARY_COLUMNS, tuple(_summary_row(summary) for summary in summaries)),
         pairs=_pair_table(pairs, summaries, plans),
         missing=tuple(find_missing(arms, plans)),
@@ -206,7 +206,7 @@ def _pair_table(pairs: Sequence[Pair], summaries: Sequence[Summary], plans: Mapp
 def _pair_row(cell: Cell, plans: Mapping[str, Plan]) -> dict[str, Any]:
     plan = plans.get(cell.pair.study_id)
     keys = {
-        "study": plan.study["name"] if plan else cell.pair.study_id,
+        "study": plan.name if plan else cell.pair.study_id,
         "data": cell.pair.data,
         "teacher": cell.pair.teacher,
         "teacher_id": cell.pair.teacher_id,

@@ -196,6 +196,13 @@ def test_two_studies_stand_side_by_side(study, tmp_path):
     assert _row(board, "kd", "tiny")["num_seeds"] == 3
 
 
+def test_two_studies_of_one_name_are_told_apart(study, tmp_path):
+    write_study(tmp_path / "other", study_id="s2")
+    board = analysis.open([study, tmp_path / "other"]).leaderboard()
+    assert board.title == "tiny-study (s1), tiny-study (s2)"
+    assert [row["study"] for row in board.pairs.rows] == ["tiny-study (s1)"] * 6 + ["tiny-study (s2)"] * 6
+
+
 def test_unequal_budgets_are_a_warning(study):
     write_trial(study, arms()[1], number=950, stage="tune", status="completed", epochs=4)
     warnings = analysis.open(study).leaderboard().warnings
