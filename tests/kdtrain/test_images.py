@@ -143,6 +143,12 @@ def test_every_prefix_of_the_order_holds_unequal_classes_in_proportion(first, se
         assert abs((ordered_N[:end] == 0).sum().item() - end * first / (first + second)) < 1
 
 
+def test_a_single_image_of_a_class_comes_in_the_middle():
+    # at 1/2 among 1/8, 3/8, 5/8 and 7/8
+    label_N = torch.tensor([0, 1, 1, 1, 1])
+    assert label_N[order_by_class(label_N, seed=0)].tolist() == [1, 1, 0, 1, 1]
+
+
 def test_which_images_of_a_class_come_first_is_random():
     label_N = torch.zeros(100, dtype=torch.int64)
     first, second = order_by_class(label_N, seed=0), order_by_class(label_N, seed=1)
