@@ -29,7 +29,7 @@ runs = st.fixed_dictionaries({
     "curve": st.builds(draw_curve, st.integers(0, 99), nan_share=st.sampled_from([0, 0.3]), digits=st.integers(1, 2)),
     "slots": st.integers(1, 4),
     "pick": st.builds(draw_pick, st.integers(0, 99)),
-    "curve": st.builds(draw_curve, st.integers(0, 99), nan_share=st.sampled_from([0, 0.3]), digits=st.just(1)),
+    "fate": st.builds(draw_fate, st.integers(0, 99), failed=st.sampled_from([0, 0.1]), lost=st.sampled_from([0, 0.1])),
 })
 often = settings(max_examples=50, deadline=None)
 
