@@ -69,7 +69,7 @@ def test_describing_a_model_draws_no_random_number():
 def test_convolutions_start_with_the_variance_of_kaiming():
     torch.manual_seed(0)
     weight = build_model("resnet32x4", 100, 3).stages["stage3"][0].first.weight
-    assert weight.std().item() == pytest.approx((2 / (256 * 9)) ** 0.5, rel=0.01)  # fan out: 256 channels of 3x3; fan in is 128
+    assert weight.std().item() == pytest.approx((2 / (256 * 9)) ** 0.5, rel=0.01)  # fan out: 256 channels of 3x3
 
 
 def test_where_a_wide_block_changes_the_shape_its_shortcut_reads_the_normalised_map():
