@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
-
-from analysis.queries import Results
 
 # One row per trial; `tuned` and `repeated` say which trials count as search and which as result. Test is never read
 # from the search's trials: the best of many is high by luck.
@@ -93,18 +91,21 @@ class Plan:
         )
 
 
-def read_plans(results: Results) -> dict[str, Plan]:
-    """The plan of every study, by study_id."""
-    rows = results.arrow("SELECT * FROM studies ORDER BY created_at, study_id").to_pylist()
-    names = Counter(row["name"] for row in rows)
-    return {row["study_id"]: Plan(row, name=_name(row, names)) for row in rows}
+def read_plans(studies: Sequence[Mapping[str, Any]]) -> dict[str, Plan]:
+    """The plan of every row of table studies, by study_id."""
+    names = Counter(row["name"] for row in studies)
+    return {row["study_id"]: Plan(row, name=_name(row, names)) for row in studies}
 
 
-def read_arms(results: Results, plans: Iterable[Plan], columns: Mapping[str, str]) -> list[Arm]:
-    """Every arm that has a final trial or is planned, with `columns` (name to SQL aggregate over its trials)."""
+def select_arms(columns: Mapping[str, str]) -> str:
+    """The query for `read_arms`, with `columns`: name to SQL aggregate over an arm's trials."""
     aggregates = ", ".join(f"{sql} AS {name}" for name, sql in {**_MEASURED, **columns}.items())
     keys = "arm_id, study_id, data, teacher, teacher_id, student, method_label, method"
-    rows = results.arrow(f"SELECT {keys}, {aggregates} FROM ({_RUNS}) GROUP BY ALL ORDER BY min(number)").to_pylist()
+    return f"SELECT {keys}, {aggregates} FROM ({_RUNS}) GROUP BY ALL ORDER BY min(number)"
+
+
+def read_arms(rows: Sequence[dict[str, Any]], plans: Iterable[Plan]) -> list[Arm]:
+    """Every arm that has a final trial, a row each, and then those only planned."""
     arms = [_arm(row) for row in rows]
     seen = {(arm.pair.study_id, arm.arm_id) for arm in arms}
     planned = [arm for plan in plans for arm in plan.arms()]

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from analysis.arms import Arm, Plan
-from analysis.queries import Results
 
-_SPENT = """
-    SELECT study_id, count(*) AS trials, sum(epochs_done)::BIGINT AS epochs, sum(wall_seconds) AS seconds
-    FROM trials GROUP BY study_id
-"""
+Facts = Mapping[str, Sequence[Mapping[str, Any]]]  # rows by the query's name
 
-_PLANNED_EPOCHS = """
-    SELECT study_id, list(DISTINCT epochs_planned ORDER BY epochs_planned) AS epochs
-    FROM trials WHERE stage IN ('tune', 'repeat') GROUP BY study_id
-"""
+QUERIES = {
+    "spent": """
+        SELECT study_id, count(*) AS trials, sum(epochs_done)::BIGINT AS epochs, sum(wall_seconds) AS seconds
+        FROM trials GROUP BY study_id
+    """,
+    "planned": """
+        SELECT study_id, list(DISTINCT epochs_planned ORDER BY epochs_planned) AS epochs
+        FROM trials WHERE stage IN ('tune', 'repeat') GROUP BY study_id
+    """,
+    "hardware": """
+        SELECT coalesce(gpu, cpu, 'unknown machine') AS name, list(DISTINCT torch ORDER BY torch) AS torch
+        FROM trials JOIN environments USING (environment_id) GROUP BY 1 ORDER BY 1
+    """,
+    "unfair_teachers": "SELECT model, data FROM teachers WHERE saw_validation ORDER BY ALL",
+}
 
-_HARDWARE = """
-    SELECT coalesce(e.gpu, e.cpu, 'unknown machine') AS name, bool_or(e.gpu IS NOT NULL) AS gpu,
-           list(DISTINCT e.torch ORDER BY e.torch) AS torch
-    FROM trials t JOIN environments e USING (environment_id) GROUP BY 1 ORDER BY 1
-"""
 
-
-def build_footer(results: Results, plans: Mapping[str, Plan]) -> Iterator[tuple[str, str]]:
+def build_footer(facts: Facts, plans: Mapping[str, Plan]) -> Iterator[tuple[str, str]]:
     """(word, sentence) per line; with several studies a sentence says what holds for each."""
-    planned = {row["study_id"]: row["epochs"] for row in results.arrow(_PLANNED_EPOCHS).to_pylist()}
-    spent = {row["study_id"]: row for row in results.arrow(_SPENT).to_pylist()}
+    planned = {row["study_id"]: row["epochs"] for row in facts["planned"]}
+    spent = {row["study_id"]: row for row in facts["spent"]}
     yield "selection", _each(plans, lambda plan: f"settings on {plan.study['selection_split'] or 'an unknown split'}; "
                                                  "test read once, by the repeats")
     yield "epoch", _each(plans, lambda plan: {"last": "the last one", "best_val": "the best on val"}.get(
@@ -37,7 +39,7 @@ def build_footer(results: Results, plans: Mapping[str, Plan]) -> Iterator[tuple[
     yield "seeds", _each(plans, _describe_seeds)
     yield "interval", "95 % Student-t over the repeat seeds; ± is half of it, sd is over seeds"
     yield "code", _each(plans, _describe_code)
-    yield "hardware", "; ".join(_describe_hardware(results)) or "unknown"
+    yield "hardware", "; ".join(_describe_hardware(facts)) or "unknown"
 
 
 def find_missing(arms: Sequence[Arm], plans: Mapping[str, Plan]) -> Iterator[str]:
@@ -62,7 +64,7 @@ def _describe_lacking(arm: Arm, plan: Plan) -> str:
     return ", ".join(lacking)
 
 
-def find_warnings(results: Results, arms: Sequence[Arm], plans: Mapping[str, Plan]) -> Iterator[str]:
+def find_warnings(facts: Facts, arms: Sequence[Arm], plans: Mapping[str, Plan]) -> Iterator[str]:
     """One sentence per thing that makes a comparison less than fair."""
     for plan in plans.values():
         name = plan.name
@@ -77,7 +79,7 @@ def find_warnings(results: Results, arms: Sequence[Arm], plans: Mapping[str, Pla
     for arm in arms:
         if (arm.measured.get("num_settings") or 0) > 1:
             yield f"{name_arm(arm)}: its repeats have {arm.measured['num_settings']} different settings"
-    for row in results.arrow("SELECT model, data FROM teachers WHERE saw_validation ORDER BY ALL").to_pylist():
+    for row in facts["unfair_teachers"]:
         yield f"teacher {row['model']} on {row['data']} was trained on the validation images"
 
 
@@ -87,7 +89,7 @@ def name_arm(arm: Arm) -> str:
     return f"{arm.label} on {arm.pair.data}, {models}"
 
 
-def _each(plans: Mapping[str, Plan], describe) -> str:
+def _each(plans: Mapping[str, Plan], describe: Callable[[Plan], str]) -> str:
     """One sentence if it holds for every study, else one per study."""
     said = {plan.name: describe(plan) for plan in plans.values()}
     if len(set(said.values())) <= 1:
@@ -106,7 +108,7 @@ def _describe_budget(plan: Plan, epochs: Iterable[int]) -> str:
     return ", ".join([*parts, f"{planned or 'unknown'} epochs each"])
 
 
-def _describe_spent(spent: Mapping | None) -> str:
+def _describe_spent(spent: Mapping[str, Any] | None) -> str:
     if spent is None:
         return "nothing yet"
     hours = (spent["seconds"] or 0) / 3600
@@ -124,6 +126,6 @@ def _describe_code(plan: Plan) -> str:
     return f"{plan.study['code_version'] or 'unknown'}{dirty}"
 
 
-def _describe_hardware(results: Results) -> Iterator[str]:
-    for row in results.arrow(_HARDWARE).to_pylist():
+def _describe_hardware(facts: Facts) -> Iterator[str]:
+    for row in facts["hardware"]:
         yield f"{row['name']}, torch {' and '.join(row['torch'])}" if row["torch"] else row["name"]

@@ -13,8 +13,8 @@ from typing import Any
 import pandas as pd
 
 from analysis import statistics
-from analysis.arms import Arm, Pair, Plan, find_arms, find_pairs, read_arms, read_plans
-from analysis.footer import build_footer, find_missing, find_warnings
+from analysis.arms import Arm, Pair, Plan, find_arms, find_pairs, read_arms, read_plans, select_arms
+from analysis.footer import QUERIES, build_footer, find_missing, find_warnings
 from analysis.queries import Results
 
 PLAIN = "ce"  # the label of plain training, which every gain is measured from
@@ -141,19 +141,29 @@ class Leaderboard:
 
 def build(results: Results) -> Leaderboard:
     """The leaderboard of what lies in the tables now."""
-    plans = read_plans(results)
-    sql_columns = {column.name: column.value for column in PAIR_COLUMNS if isinstance(column.value, str)}
-    arms = read_arms(results, plans.values(), sql_columns)
+    facts = results.rows(_list_queries())
+    plans = read_plans(facts["studies"])
+    arms = read_arms(facts["arms"], plans.values())
     pairs = find_pairs(arms, plans.values())
-    summaries = _summarise(_fill_cells(pairs, arms, _read_teachers(results)))
+    teachers = {row["teacher_id"]: row["test_top1"] for row in facts["teachers"]}
+    summaries = _summarise(_fill_cells(pairs, arms, teachers))
     return Leaderboard(
         title=", ".join(plan.name for plan in plans.values()),
         summary=Table(("method",), SUMMARY_COLUMNS, tuple(_summary_row(summary) for summary in summaries)),
         pairs=_pair_table(pairs, summaries, plans),
         missing=tuple(find_missing(arms, plans)),
-        warnings=tuple(find_warnings(results, arms, plans)),
-        footer=tuple(build_footer(results, plans)),
+        warnings=tuple(find_warnings(facts, arms, plans)),
+        footer=tuple(build_footer(facts, plans)),
     )
+
+
+def _list_queries() -> dict[str, str]:
+    """All that a board is made of, to be asked of one state of the study."""
+    return QUERIES | {
+        "studies": "SELECT * FROM studies ORDER BY created_at, study_id",
+        "arms": select_arms({column.name: column.value for column in PAIR_COLUMNS if isinstance(column.value, str)}),
+        "teachers": "SELECT teacher_id, test_top1 FROM teachers",
+    }
 
 
 def _fill_cells(pairs: Sequence[Pair], arms: Sequence[Arm], teachers: Mapping[str, float | None]) -> list[Cell]:
@@ -220,8 +230,3 @@ def _measure(column: Column, cell: Cell) -> Any:
     if isinstance(column.value, str):
         return cell.arm.measured.get(column.name) if cell.arm else None
     return column.value(cell)
-
-
-def _read_teachers(results: Results) -> dict[str, float | None]:
-    rows = results.arrow("SELECT teacher_id, test_top1 FROM teachers").to_pylist()
-    return {row["teacher_id"]: row["test_top1"] for row in rows}

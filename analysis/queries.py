@@ -7,10 +7,10 @@ lock is taken, nothing is written, and what `trials` lists is complete in `epoch
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pandas as pd
@@ -79,15 +79,12 @@ class Results:
 
     def arrow(self, query: str) -> pa.Table:
         """As `sql`, as an Arrow table."""
-        for attempts_left in reversed(range(_ATTEMPTS)):
-            snapshot = _snapshot(self.directories)
-            try:
-                return _answer(snapshot, query)
-            except duckdb.Error as error:
-                # DuckDB opens the first file of a table twice; if it was replaced in between, footer and pages differ.
-                if not attempts_left or not _was_replaced(snapshot):
-                    raise ValueError(f"sql: {error}\n\nhint: tables are {', '.join(tables.TABLES)}") from error
-        raise AssertionError("the last attempt returns or raises")
+        return _answer(self.directories, [query])[0]
+
+    def rows(self, queries: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
+        """The answers to several queries, each as a list of rows, all from the same state of a running study."""
+        answers = _answer(self.directories, list(queries.values()))
+        return {name: answer.to_pylist() for name, answer in zip(queries, answers, strict=True)}
 
     def leaderboard(self) -> Leaderboard:
         """Per pair and over pairs: every method on the test split, with its intervals and its budget."""
@@ -129,6 +126,20 @@ def _require_distinct(results: Results) -> None:
         raise ValueError(f"study {twice.iloc[0]['name']}: given twice, its trials would count twice")
 
 
+def _answer(directories: Sequence[Path], queries: Sequence[str]) -> list[pa.Table]:
+    """One answer per query, all from the same files. ValueError if a query is not one SELECT, or wrong."""
+    for attempts_left in reversed(range(_ATTEMPTS)):
+        snapshot = _snapshot(directories)
+        try:
+            with _connect(snapshot) as connection:
+                return [_select_once(connection, query) for query in queries]
+        except duckdb.Error as error:
+            # DuckDB opens the first file of a table twice; if it was replaced in between, footer and pages differ.
+            if not attempts_left or not _was_replaced(snapshot):
+                raise ValueError(f"sql: {error}\n\nhint: tables are {', '.join(tables.TABLES)}") from error
+    raise AssertionError("the last attempt returns or raises")
+
+
 def _snapshot(directories: Sequence[Path]) -> Snapshot:
     """The files of every table. Trials come before epochs and evals: a trial's row is written last and read first."""
     return {
@@ -148,12 +159,6 @@ def _stamp(path: str | Path) -> tuple[int, int] | None:
 
 def _was_replaced(snapshot: Snapshot) -> bool:
     return any(_stamp(path) != stamp for files in snapshot.values() for path, stamp in files.items())
-
-
-def _answer(snapshot: Snapshot, query: str) -> pa.Table:
-    with _connect(snapshot) as connection:
-        _require_select(connection, query)
-        return connection.sql(query).to_arrow_table()
 
 
 def _connect(snapshot: Snapshot) -> duckdb.DuckDBPyConnection:
@@ -190,9 +195,10 @@ def _quote_list(values: Sequence[str]) -> str:
     return f"[{quoted}]"
 
 
-def _require_select(connection: duckdb.DuckDBPyConnection, query: str) -> None:
+def _select_once(connection: duckdb.DuckDBPyConnection, query: str) -> pa.Table:
     """The sandbox alone is not read-only: COPY with use_tmp_file false overwrites a file that may be read."""
     statements = connection.extract_statements(query)
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
         kinds = ", ".join(statement.type.name for statement in statements) or "nothing"
         raise ValueError(f"sql: one SELECT is allowed, got {kinds}\n\nhint: copy the Parquet files to change them")
+    return connection.sql(query).to_arrow_table()

@@ -96,6 +96,19 @@ def test_methods_are_ordered_by_the_pooled_gap_closed(tmp_path):
     assert [(row["method"], row["num_pairs"]) for row in rows] == [("ce", 1), ("kd", 1), ("tf_nkd", 1)]
 
 
+def test_a_method_that_lacks_a_pair_stands_below_those_that_have_all(tmp_path):
+    write_study(tmp_path)
+    for model in ("big", "wide"):
+        write_teacher(tmp_path, model)
+    for number, arm in enumerate(arms()):
+        if arm["arm_id"] != "kd-small":
+            write_arm(tmp_path, arm, number=100 * number)
+    rows = analysis.open(tmp_path).leaderboard().summary.rows
+    assert [(row["method"], row["gap_closed_pooled"]) for row in rows] == [
+        ("ce", 0.0), ("tf_nkd", pytest.approx(0.25)), ("kd", pytest.approx(0.04 / 0.09)),
+    ]
+
+
 def test_the_search_never_shows_its_test_results(study):
     write_trial(study, arms()[1], number=950, stage="tune", status="completed", epochs=4, test_top1=0.99)
     row = _row(analysis.open(study).leaderboard(), "kd", "tiny")
