@@ -166,10 +166,9 @@ def _connect(snapshot: Snapshot) -> duckdb.DuckDBPyConnection:
     paths = [path for files in snapshot.values() for path in files]
     connection = duckdb.connect(":memory:")
     connection.execute("SET TimeZone = 'UTC'")
-    connection.execute("SET python_enable_replacements = false")  # SQL sees no Python variable
-    connection.execute("SET temp_directory = ''")                 # and a large query leaves no file behind
+    connection.execute("SET temp_directory = ''")               # a large query leaves no file behind
     connection.execute(f"SET allowed_paths = {_quote_list(paths)}")
-    connection.execute("SET enable_external_access = false")
+    connection.execute("SET enable_external_access = false")    # no other file, no network, no Python variable
     connection.execute("SET lock_configuration = true")
     for table, files in snapshot.items():
         connection.execute(f"CREATE VIEW {table} AS {_select(table, list(files))}")

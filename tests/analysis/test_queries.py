@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import analysis
-from analysis import tables
+from analysis import queries, tables
 from tests.analysis.make_study import STUDY, make_study, write_study
 
 ROOT = Path(__file__).parents[2]
@@ -138,8 +138,8 @@ def test_new_trials_are_seen_without_opening_again(study):
     "   -- nothing",
     "nonsense",
 ])
-def test_hostile_or_wrong_sql_is_refused_and_changes_nothing(study, tmp_path, query):
-    python_variable = pd.DataFrame({"x": [1]})  # noqa: F841 (DuckDB would find it by name)
+def test_hostile_or_wrong_sql_is_refused_and_changes_nothing(study, tmp_path, monkeypatch, query):
+    monkeypatch.setattr(queries, "python_variable", pd.DataFrame({"x": [1]}), raising=False)  # where DuckDB looks
     outside = tmp_path / "outside.csv"
     outside.write_text("secret\n1\n")
     before = _digest(tmp_path)
@@ -163,7 +163,7 @@ def test_a_study_is_read_rightly_while_it_is_written(tmp_path):
     writer = textwrap.dedent("""
         import itertools, sys
         from pathlib import Path
-        from analysis import tables
+        from analysis import queries, tables
         for turn in itertools.count():
             trial = f"t{turn % 4}"
             key = {"study_id": "s1", "trial_id": trial}
