@@ -35,6 +35,7 @@ def test_immune_trials_run_to_the_end_beside_those_that_are_judged():
 def test_a_stopping_rule_may_let_one_or_all_go_on():
     low, high = bound("rule: asha", "rule: asha_stop", ("immune: 0.25", "immune: 0"))
     assert (low, high) == (4 * 1 + 8, 4 * 9)
+    assert bound("rule: asha", "rule: asha_stop") == (9 + 3 * 1 + 8, 4 * 9)  # one of four is immune
 
 
 def test_the_cost_of_a_study_is_that_of_its_arms_repeats_and_teachers():

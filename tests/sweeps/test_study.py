@@ -1,10 +1,22 @@
 import re
+from dataclasses import dataclass
+from typing import ClassVar
 
 import pytest
 
+from kdtrain.method import Distillation
 from sweeps import study
 from sweeps.space import Choice, Linear, Log
 from tests.sweeps.tiny_study import WHOLE, change, read
+
+
+@dataclass(frozen=True)
+class TwoEqualPoints(Distillation):
+    """A method whose papers agree."""
+
+    search_space: ClassVar = {"strength": {"range": [0, 2]}}
+    paper_settings: ClassVar = [{"strength": 1}, {"strength": 1.0}]
+    strength: float = 0.5
 
 
 def find_arm(found, arm_id):
@@ -66,6 +78,18 @@ def test_a_first_point_leaves_out_a_common_field_whose_usual_value_is_outside_it
     found = read(change("lr: {log: [1e-2, 0.2]}", "lr: {log: [0.2, 0.4]}"))
     assert find_arm(found, "digits/wrn_16_1/resnet8(width=4)/nkd").first == ({"temperature": 3.0, "gamma": 3.5},)
     assert find_arm(found, "digits/none/resnet8(width=4)/ce").first == ()
+
+
+def test_a_papers_setting_that_differs_from_what_the_label_fixes_is_left_out_and_equal_points_stand_once():
+    found = read(change("  - kd\n", "  - {label: kd_t4, method: kd, temperature: 4}\n"))
+    assert find_arm(found, "digits/wrn_16_1/resnet8(width=4)/kd_t4").first == ({"lr": 0.1, "weight": 0.9},)
+    assert (
+        "methods.kd_t4: the paper's setting {'temperature': 1.0, 'weight': 0.5} is not tried first: "
+        "temperature is fixed at 4.0"
+    ) in found.warnings
+    own = "  - {label: points, method: 'tests.sweeps.test_study:TwoEqualPoints'}\n"
+    found = read(change("  - kd\n", own, change("lr: {log: [1e-2, 0.2]}", "lr: {log: [0.01, 0.2]}")))
+    assert find_arm(found, "digits/none/resnet8(width=4)/points").first == ({"lr": 0.1, "strength": 1.0},)
 
 
 def test_choices_take_the_type_of_the_setting_so_that_1_and_1_0_are_one_setting():
@@ -139,6 +163,12 @@ def test_a_tune_trial_never_sees_test_and_a_repeat_trial_trains_as_the_study_say
     assert (tune.teacher, tune.teacher_id) == ("wrn_16_1", found.teachers[0].teacher_id)
     repeat = found.trial_config(arm, {"lr": 0.05, "temperature": 2, "gamma": 1}, seed=7, stage="repeat")
     assert (repeat.train_on, repeat.measure_test) == ("train+validation", True)
+
+
+def test_the_epoch_that_counts_is_chosen_by_one_rule_in_both_stages():
+    found = read(change("train_on: train+validation, epoch: last", "train_on: train, epoch: best_val"))
+    configs = [found.trial_config(found.arms[0], {}, seed=0, stage=stage) for stage in ("tune", "repeat")]
+    assert [config.epoch_rule for config in configs] == ["best_val", "best_val"]
 
 
 def test_a_trial_says_all_settings_of_its_method_also_those_that_nobody_named():

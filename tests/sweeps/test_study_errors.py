@@ -29,12 +29,14 @@ def test_every_unknown_key_is_named_with_its_place_and_the_nearest_known_one():
     )
 
 
-def test_everything_that_is_wrong_is_listed_and_the_hints_follow():
+def test_everything_that_is_wrong_is_listed_and_each_hint_follows_once():
     text = change("temperature", "temprature", change("[1e-2, 0.2]", "[0.2, 1e-2]"))
+    text = change("nkd: {", "kd: {weight: {log: [0.2, 0.01]}}\n  nkd: {", text)
     refuse(
         change("name: digits", "name: digit", text),
         "tiny.yaml: data.name: no data set `digit`. Did you mean `digits`? Known: cifar10, cifar100, digits, "
         "fashion_mnist",
+        "tiny.yaml: tune.kd.weight: low 0.2 is above high 0.01",
         "tiny.yaml: tune.nkd.temprature: no such setting of method nkd. Did you mean `temperature`? "
         "Known: gamma, temperature",
         "tiny.yaml: tune.lr: low 0.2 is above high 0.01",
