@@ -8,6 +8,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import duckdb
 import pandas as pd
 import pytest
 
@@ -41,6 +42,15 @@ def test_a_map_is_a_dict_and_a_time_is_utc(study):
     first = analysis.open(study).epochs().iloc[0]
     assert first["terms"] == {"label": 0.5}
     assert str(first["ended_at"]) == "2026-01-02 03:04:07.678901+00:00"
+
+
+def test_times_do_not_depend_on_where_the_machine_stands(study):
+    assert analysis.open(study).sql("SELECT current_setting('TimeZone') AS zone")["zone"][0] == "UTC"
+
+
+def test_the_sandbox_is_locked_even_for_what_is_not_a_select():
+    with queries._connect({}) as connection, pytest.raises(duckdb.Error, match="locked"):
+        connection.execute("SET threads = 1")
 
 
 def test_trials_come_in_their_order(study):
