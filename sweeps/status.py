@@ -79,8 +79,7 @@ def summarise(planner: Planner, told: Mapping[str, int] | None = None) -> dict[s
 
 def _has_ended(planner: Planner, arms: list[dict[str, Any]]) -> bool:
     decided = all(teacher.teacher_id in planner.state.teachers for teacher in planner.study.teachers)
-    idle = all(trial.is_final for trial in planner.state.trials.values())
-    return decided and idle and all(arm["status"] in _ENDED for arm in arms)
+    return decided and all(arm["status"] in _ENDED for arm in arms)
 
 
 def _describe_teacher(planner: Planner, teacher: Teacher, told: Mapping[str, int]) -> dict[str, Any]:

@@ -155,3 +155,13 @@ def test_a_row_counts_the_trials_of_an_arm_by_what_they_came_to():
     row = console.file.getvalue().splitlines()[2].removeprefix("resnet8(width=4) -> resnet8(width=2)")
     best = f"{100 * summary['arms'][1]['best_val_top1']:.2f}"
     assert row.split() == ["kd", "done", "9/9", "1/1", best, "%", "1:9", "3:3"]
+
+
+def test_a_row_counts_diverged_trials_as_ended_and_failed_ones_apart():
+    summary = summarise(replay(make_study(), draw_curve()).planner)
+    trials = {"completed": 1, "diverged": 2, "stopped": 3, "failed": 1, "running": 1, "paused": 1}
+    summary["arms"] = [summary["arms"][0] | {"trials": trials, "repeats": {"failed": 1}, "best_val_top1": None}]
+    console = Console(file=io.StringIO(), width=200)
+    console.print(build_arm_table(summary))
+    row = console.file.getvalue().splitlines()[1].removeprefix("resnet8(width=2)")
+    assert row.split() == ["ce", "done", "1", "1", "6/9", "2", "0/1", "-", "1:9", "3:3"]

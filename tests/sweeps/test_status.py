@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 from pathlib import Path
 
 import pytest
 
 from sweeps.executors.replay import replay
+from sweeps.planner import Planner
 from sweeps.status import is_driven, read_status, summarise
 from tests.sweeps.curves import draw_curve, draw_fate, make_study
 
@@ -82,6 +84,59 @@ def test_a_study_that_was_given_up_says_why():
     summary = summarise(replay(study, draw_curve(), fate=draw_fate(failed=1.0)).planner)
     assert summary["finished"]
     assert summary["abandoned"] == "1 of 20 planned trials failed, more than failure.max_failed_fraction allows"
+
+
+def test_a_study_whose_teacher_still_trains_is_not_finished():
+    """Its one arm needs no teacher and is done: 9 trials of 21 epochs together, and a repeat of 9."""
+    driver = replay(make_study(methods="ce"), draw_curve(), slots=2, pick=lambda running: -1, max_reports=30)
+    summary = summarise(driver.planner)
+    assert summary["arms"][0]["status"] == "done"
+    assert summary["teachers"][0]["status"] == "training"
+    assert not summary["finished"]
+
+
+def _diverging(number: int, *, stage: str, epoch: int):
+    """Curves of which one breaks off."""
+    curve = draw_curve()
+
+    def diverge(job):
+        values = list(curve(job))
+        if job.stage == stage and job.number == number:
+            values[epoch - 1 :] = [math.nan] * len(values[epoch - 1 :])
+        return values
+
+    return diverge
+
+
+def test_a_trial_that_diverged_between_two_rungs_counts_with_the_epochs_it_took():
+    study = make_study(methods="ce", trials=1, rule="none")
+    arm = summarise(replay(study, _diverging(0, stage="tune", epoch=5)).planner)["arms"][0]
+    assert arm["trials"] == {"diverged": 1}
+    assert arm["epochs_done"] == 5
+
+
+def test_an_arm_that_was_searched_has_only_its_repeats_left():
+    study = make_study(methods="ce", trials=2, rule="none", seeds=2)
+    search = 5 + 9  # one diverged
+    driver = replay(study, _diverging(0, stage="tune", epoch=5), max_reports=2 + search + 4)
+    arm = summarise(driver.planner, driver._reached)["arms"][0]
+    assert arm["status"] == "repeating"
+    assert arm["epochs_left"] == 2 * 9 - 4
+
+
+def test_a_repeat_that_diverged_is_not_trained_again():
+    study = make_study(methods="ce", trials=1, rule="none", seeds=2)
+    driver = replay(study, _diverging(0, stage="repeat", epoch=3), max_reports=2 + 9 + 3 + 4)
+    arm = summarise(driver.planner, driver._reached)["arms"][0]
+    assert arm["repeats"] == {"diverged": 1, "running": 1}
+    assert arm["epochs_left"] == 9 - 4
+
+
+def test_a_rung_without_a_value_is_not_the_best():
+    planner = Planner(make_study())
+    for event in replay(make_study(), draw_curve(), max_reports=12).journal.events:
+        planner.apply(event | ({"value": None} if event["type"] == "rung" else {}))
+    assert summarise(planner)["arms"][0]["best_val_top1"] is None
 
 
 def test_every_summary_is_json():
