@@ -116,11 +116,13 @@ class Driver:
         self._record(event | (told if event["then"] != "go" else {}))
         return event["then"] == "go"
 
-    def lose(self, job: Job) -> None:
-        """The job's worker died: another one goes on from its checkpoint."""
+    def lose(self, job: Job, *, text: str = "") -> None:
+        """The job's worker died: another one goes on from its checkpoint. `text`: what is known of its end."""
         if self.planner.is_current(job.trial_id, job.job):
-            epoch = self._reached.get(job.trial_id, 0)
-            self._record({"type": "ended", "trial_id": job.trial_id, "job": job.job, "how": "lost", "epoch": epoch})
+            self._record({
+                "type": "ended", "trial_id": job.trial_id, "job": job.job, "how": "lost",
+                "epoch": self._reached.get(job.trial_id, 0), "error_type": "lost", "error_text": text[-4000:],
+            })
             self._decide_teacher_after(job.trial_id)
 
     def _end(self, job: Job, report: Report, told: dict[str, Any]) -> None:

@@ -10,7 +10,8 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
 from ray import tune
+from ray.tune.error import TuneError
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -124,18 +126,34 @@ class JobTrainable(tune.Trainable):
         self._reports.close()
 
 
+class _Failure:
+    """Keeps the driver's own error: Tune would give it back as a text inside an error of its own."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self.error = error
+            raise
+
+
 class _Jobs(Searcher):
     """Tune asks it for trials; it asks the planner for jobs."""
 
-    def __init__(self, driver: Driver, directory: Path) -> None:
+    def __init__(self, driver: Driver, directory: Path, failure: _Failure) -> None:
         super().__init__()
-        self._driver, self._directory = driver, directory
+        self._driver, self._directory, self._failure = driver, directory, failure
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        job = self._driver.next_job()
-        if job is not None:
-            return {"job": encode_job(job), "directory": str(self._directory)}
-        return Searcher.FINISHED if self._driver.is_done else None  # FINISHED is for ever; None is asked again
+        with self._failure.kept():
+            job = self._driver.next_job()
+            if job is not None:
+                return {"job": encode_job(job), "directory": str(self._directory)}
+            return Searcher.FINISHED if self._driver.is_done else None  # FINISHED is for ever; None is asked again
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
         """The scheduler has told the planner."""
@@ -150,16 +168,19 @@ class _Jobs(Searcher):
 class _Decisions(FIFOScheduler):
     """Tune asks it whether a trial goes on; it asks the planner."""
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, failure: _Failure) -> None:
         super().__init__()
-        self._driver = driver
+        self._driver, self._failure = driver, failure
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        goes_on = self._driver.tell(decode_job(trial.config["job"]), json.loads(result["report"]))
+        with self._failure.kept():
+            goes_on = self._driver.tell(decode_job(trial.config["job"]), json.loads(result["report"]))
         return TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        self._driver.lose(decode_job(trial.config["job"]))
+        text = Path(trial.error_file).read_text() if trial.error_file and Path(trial.error_file).exists() else ""
+        with self._failure.kept():
+            self._driver.lose(decode_job(trial.config["job"]), text=text)
 
 
 class _Watch(tune.Callback):
@@ -173,14 +194,14 @@ class _Watch(tune.Callback):
 
 
 def _fit(driver: Driver, directory: Path, *, slots: int, interruption: Interruption) -> None:
-    resources = driver.study.resources
+    resources, failure = driver.study.resources, _Failure()
     storage = directory.resolve() / "staging" / "tune"
     shutil.rmtree(storage, ignore_errors=True)
     tuner = tune.Tuner(
         tune.with_resources(JobTrainable, {"cpu": resources.cpu, "gpu": resources.gpu}),
         tune_config=tune.TuneConfig(
-            search_alg=_Jobs(driver, directory.resolve()),
-            scheduler=_Decisions(driver),
+            search_alg=_Jobs(driver, directory.resolve(), failure),
+            scheduler=_Decisions(driver, failure),
             num_samples=-1,
             max_concurrent_trials=slots,
             reuse_actors=True,
@@ -197,6 +218,10 @@ def _fit(driver: Driver, directory: Path, *, slots: int, interruption: Interrupt
     )
     try:
         tuner.fit()
+    except TuneError:
+        if failure.error is not None:
+            raise failure.error from None
+        raise
     finally:
         shutil.rmtree(storage, ignore_errors=True)
     interruption.check()

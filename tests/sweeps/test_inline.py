@@ -1,0 +1,195 @@
+"""Whole studies in this process: failures, orphans, teachers, tables that follow from the journal."""
+
+import json
+import shutil
+
+import pytest
+
+from analysis import tables
+from sweeps import trial
+from sweeps.executors.inline import run_inline
+from sweeps.journal import read_events
+from tests.sweeps import studies_on_disk as disk
+from tests.sweeps.studies_on_disk import TINY
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    return disk.run(tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture
+def killers(tmp_path, monkeypatch):
+    monkeypatch.setenv("KILLER_FOLDER", str(tmp_path))
+    return lambda name: TINY.replace("[ce, kd]", f"[ce, {{label: odd, method: 'tests.sweeps.killers:{name}'}}]")
+
+
+def _rows(directory, table, **where):
+    rows = tables.read(directory, table).to_pylist()
+    return [row for row in rows if all(row[name] == value for name, value in where.items())]
+
+
+def test_every_row_is_there_once_and_belongs_to_a_trial(undisturbed):
+    trials = {row["trial_id"]: row for row in _rows(undisturbed, "trials")}
+    epochs = [(row["trial_id"], row["epoch"]) for row in _rows(undisturbed, "epochs")]
+    assert sorted(epochs) == sorted((i, e) for i, row in trials.items() for e in range(1, row["epochs_done"] + 1))
+    assert [row["stage"] for row in trials.values()].count("tune") == 6
+    assert [row["stage"] for row in trials.values()].count("repeat") == 2
+    tested = {row["trial_id"] for row in _rows(undisturbed, "evals", split="test")}
+    assert tested == {i for i, row in trials.items() if row["stage"] in ("repeat", "teacher")}
+
+
+def test_the_search_never_sees_test(undisturbed):
+    for row in _rows(undisturbed, "trials", stage="tune"):
+        assert row["test_top1"] is None
+        assert row["seed"] != 0
+    for event in read_events(undisturbed / "journal" / "events.jsonl"):
+        if event["type"] == "ended" and event["how"] == "completed":
+            stage = next(row["stage"] for row in _rows(undisturbed, "trials", trial_id=event["trial_id"]))
+            splits = [found["split"] for found in event["evals"]]
+            assert splits == (["val"] if stage == "tune" else ["val", "test"])
+
+
+def test_an_arms_repeats_train_its_winners_setting_on_fresh_seeds(undisturbed):
+    for event in read_events(undisturbed / "journal" / "events.jsonl"):
+        if event["type"] == "closed":
+            (winner,) = _rows(undisturbed, "trials", trial_id=event["winner"])
+            (repeat,) = _rows(undisturbed, "trials", arm_id=event["arm_id"], stage="repeat")
+            assert repeat["setting_id"] == winner["setting_id"]
+            assert repeat["settings_json"] == winner["settings_json"]
+            assert repeat["lr"] == winner["lr"]
+            assert repeat["seed"] != winner["seed"]
+
+
+def test_tables_that_were_lost_are_built_again_from_the_journal(undisturbed, tmp_path):
+    copy = tmp_path / "tiny"
+    shutil.copytree(undisturbed, copy)
+    shutil.copytree(undisturbed.parent / "_weights", tmp_path / "_weights")
+    expected = disk.read_all(copy)
+    for table in ("trials", "evals", "teachers", "environments", "studies"):
+        shutil.rmtree(copy / "tables" / table)
+    disk.run(tmp_path)
+    assert disk.read_all(copy) == expected
+    assert len(_rows(copy, "studies")) == 1
+    for row in _rows(copy, "trials"):
+        assert len(_rows(copy, "environments", environment_id=row["environment_id"])) == 1
+
+
+def test_an_orphan_that_outlives_its_driver_changes_nothing_that_is_read(undisturbed, tmp_path):
+    driver, directory = disk.open_driver(tmp_path)
+    orphans = []
+    while len(orphans) < 6:  # the driver dies with several jobs under way, each after its first epoch
+        job = driver.next_job()
+        reports = trial.run(job, directory=directory)
+        first = next(reports)
+        orphans.append((job, reports))
+        if driver.tell(job, first):
+            continue
+    driver.close()
+    disk.run(tmp_path)
+    before = disk.read_all(directory), _list_files(directory / "tables"), _list_files(directory / "checkpoints")
+    events = list(read_events(directory / "journal" / "events.jsonl"))
+    for _, reports in orphans:
+        for _report in reports:
+            pass
+    assert disk.read_all(directory) == before[0] == disk.read_all(undisturbed)
+    assert _list_files(directory / "tables") == before[1]
+    assert before[2].items() <= _list_files(directory / "checkpoints").items()
+    disk.run(tmp_path)
+    assert list(read_events(directory / "journal" / "events.jsonl"))[: len(events)] == events
+    assert disk.read_all(directory) == before[0]
+
+
+def test_a_trial_that_raises_is_tried_again_and_then_failed_with_its_text_and_rows(tmp_path, killers):
+    text = killers("Raises") + "failure: {retries: 1, max_failed_fraction: 1.0}\n"
+    directory = disk.run(tmp_path, text)
+    failed = _rows(directory, "trials", status="failed")
+    assert failed
+    for row in failed:
+        assert (row["error_type"], row["retries"], row["jobs"] >= 2) == ("RuntimeError", 2, True)
+        assert "this method cannot count to two" in row["error_text"]
+        assert [r["epoch"] for r in _rows(directory, "epochs", trial_id=row["trial_id"])] == [1]
+        assert row["epochs_done"] == 1
+    assert all(row["status"] == "completed" for row in _rows(directory, "trials", method_label="ce", stage="repeat"))
+
+
+def test_a_trial_that_once_ran_out_of_memory_goes_on_from_its_checkpoint(tmp_path, killers):
+    directory = disk.run(tmp_path, killers("RunsOutOfMemoryOnce"))
+    (retried,) = [row for row in _rows(directory, "trials") if row["retries"] == 1]
+    assert retried["status"] == "completed"
+    assert [row["epoch"] for row in _rows(directory, "epochs", trial_id=retried["trial_id"])] == [1, 2]
+
+
+def test_a_diverged_trial_is_no_failure_and_keeps_its_rows(tmp_path):
+    text = TINY.replace("lr: {log: [0.01, 0.5]}", "lr: {choice: [1.0e+9]}")
+    directory = disk.run(tmp_path, text)
+    tuned = _rows(directory, "trials", stage="tune")
+    assert {row["status"] for row in tuned} == {"diverged"}
+    assert {(row["val_top1"], row["retries"], row["error_type"]) for row in tuned} == {(None, 0, None)}
+    for row in tuned:
+        epochs = _rows(directory, "epochs", trial_id=row["trial_id"])
+        assert len(epochs) == row["epochs_done"]
+        assert epochs[-1]["loss_total"] is None
+    assert _rows(directory, "trials", stage="repeat") == []
+
+
+def test_a_stored_teacher_is_used_by_the_next_study_and_not_trained_again(undisturbed, tmp_path):
+    shutil.copytree(undisturbed.parent / "_weights", tmp_path / "_weights")
+    directory = disk.run(tmp_path, TINY.replace("seed: 0", "seed: 1"))
+    assert _rows(directory, "trials", stage="teacher") == []
+    assert len(_rows(directory, "teachers")) == 1
+    assert len(_rows(directory, "trials", method_label="kd", stage="repeat")) == 1
+
+
+def test_a_stored_teacher_that_was_altered_is_refused(undisturbed, tmp_path):
+    shutil.copytree(undisturbed.parent / "_weights", tmp_path / "_weights")
+    (weights,) = (tmp_path / "_weights").glob("*/weights.pt")
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(ValueError, match="the teacher was altered since it was stored"):
+        disk.run(tmp_path)
+
+
+def test_a_stored_teacher_under_the_gate_is_refused_before_anything_runs(undisturbed, tmp_path):
+    shutil.copytree(undisturbed.parent / "_weights", tmp_path / "_weights")
+    text = TINY.replace("warmup_epochs: 0}\npairs", "warmup_epochs: 0, gate: {val_top1: 0.99}}\npairs")
+    with pytest.raises(ValueError, match=r"val_top1 0\.\d+ is under the study's gate 0.99"):
+        disk.run(tmp_path, text)
+
+
+def test_a_trained_teacher_under_the_gate_blocks_its_arms_alone(tmp_path):
+    text = TINY.replace("warmup_epochs: 0}\npairs", "warmup_epochs: 0, gate: {val_top1: 0.99}}\npairs")
+    directory = disk.run(tmp_path, text)
+    (teacher,) = _rows(directory, "trials", stage="teacher")
+    assert (teacher["status"], teacher["error_type"]) == ("failed", "gate")
+    assert _rows(directory, "trials", method_label="kd") == []
+    assert len(_rows(directory, "trials", method_label="ce", stage="repeat")) == 1
+
+
+def test_a_journal_changed_by_hand_is_refused(undisturbed, tmp_path):
+    shutil.copytree(undisturbed, tmp_path / "tiny")
+    path = tmp_path / "tiny" / "journal" / "events.jsonl"
+    events = list(read_events(path))
+    rung = next(event for event in events if event["type"] == "rung")
+    rung["value"] += 0.1
+    path.write_text("".join(json.dumps(event) + "\n" for event in events))
+    with pytest.raises(ValueError, match=rf"event {rung['n']} \(rung\) does not follow from those before it"):
+        disk.open_driver(tmp_path)
+
+
+def test_the_journal_is_written_before_a_table_shows_what_it_decided(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(tables, "write", lambda results, table, key, rows: written.append((table, key)))
+    driver, directory = disk.open_driver(tmp_path)
+    original = driver.journal.append
+
+    def append(event):
+        assert not any(key == event.get("trial_id") for table, key in written if table == "trials")
+        original(event)
+
+    monkeypatch.setattr(driver.journal, "append", append)
+    run_inline(driver, directory)
+    assert any(table == "trials" for table, _ in written)
+
+
+def _list_files(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
