@@ -221,7 +221,7 @@ def _end(planner: Planner, directory: Path) -> None:
     say.print(Text(f"tables: {directory / 'tables'}\nreport: {report}"), soft_wrap=True)
     if failed:
         query = "select trial_id, arm_id, error_type, error_text from trials where status = 'failed'"
-        say.print(Text(f'{failed} trials failed\n\nhint: kdsweep sql {directory} "{query}"'), soft_wrap=True)
+        say.print(Text(f'{count(failed, "trial")} failed\n\nhint: kdsweep sql {directory} "{query}"'), soft_wrap=True)
     if state.abandoned is not None:
         say.print(Text(f"error: given up: {state.abandoned}"), soft_wrap=True)
         raise typer.Exit(GIVEN_UP)
