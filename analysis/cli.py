@@ -8,18 +8,19 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import pandas as pd
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 import analysis
-from analysis import render, tables
-from analysis.report import write_report
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+# pandas, scipy and matplotlib take seconds to import: a verb that needs them imports them itself
 _ROWS_SHOWN = 1000  # of a query, in a terminal; CSV and JSON have all. Chosen by hand
 
 
@@ -47,6 +48,8 @@ def leaderboard(
     as_json: AsJson = False,
 ) -> None:
     """Show every method on every pair: test top-1 over fresh seeds, with intervals and what the search cost."""
+    from analysis import render
+
     board = analysis.open(directories).leaderboard()
     if as_json or form is BoardFormat.json:
         sys.stdout.write(render.to_json(board) + "\n")
@@ -76,12 +79,16 @@ def sql(
 
 def report(directory: Directory) -> None:
     """Write report.html into the study's directory: the board, learning curves and settings in one file."""
+    from analysis.report import write_report
+
     sys.stdout.write(f"{write_report(directory)}\n")
 
 
 def describe() -> None:
     """Print every table and column with unit and meaning, as Markdown."""
-    sys.stdout.write(tables.describe_tables())
+    from analysis.columns import describe_tables
+
+    sys.stdout.write(describe_tables())
 
 
 def build_app() -> typer.Typer:
@@ -115,5 +122,7 @@ def _print_rows(rows: pd.DataFrame) -> None:
 
 
 def _format(value: object) -> str:
+    import pandas as pd
+
     missing = pd.api.types.is_scalar(value) and pd.isna(value)
     return "-" if missing else f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -182,6 +182,7 @@ def build_app() -> typer.Typer:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and leaves with its exit code; an error that is not the user's, with a traceback and 1."""
+    sys.path.insert(0, os.getcwd())  # a user's own package.module:Name is looked for where the command is given
     try:
         build_app()(arguments, prog_name="kdsweep")
     except Interrupted as interruption:

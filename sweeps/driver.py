@@ -71,11 +71,17 @@ class Driver:
         planner = Planner(study, fold(journal.events, study, where=str(journal.path)))
         shelf = Shelf(directory, weights_dir=weights_dir, planner=planner)
         driver = cls(planner, journal=journal, shelf=shelf, listener=listener)
-        driver.begin()
+        try:
+            driver.begin()
+        except ValueError:
+            journal.close()
+            raise
         return driver
 
     def begin(self) -> None:
-        """Journals that a driver is there, publishes what the last one left, and looks for teachers."""
+        """Looks for teachers, journals that a driver is there, and publishes what the last one left."""
+        for teacher in self.study.teachers:
+            self._check_stored(teacher.teacher_id)
         self._record({"type": "opened", "study_id": self.study.study_id, "config_hash": self.study.config_hash})
         self.shelf.reconcile()
         for teacher in self.study.teachers:
@@ -155,14 +161,9 @@ class Driver:
             self._record({"type": "environment", **environment})
         return environment_id
 
-    def _find_teacher(self, teacher_id: str) -> None:
-        """A teacher that an earlier study stored is ready. Raises ValueError when it is altered or under the gate."""
-        state = self.planner.state
-        if state.of_arm("teacher", teacher_id):
-            self._decide_teacher_after(state.of_arm("teacher", teacher_id)[0].trial_id)
-            return
-        card = self.shelf.find_card(teacher_id)
-        if card is None:
+    def _check_stored(self, teacher_id: str) -> None:
+        """Raises ValueError when a teacher that an earlier study stored is altered or under this study's gate."""
+        if self.planner.state.of_arm("teacher", teacher_id) or (card := self.shelf.find_card(teacher_id)) is None:
             return
         gate = self.planner.teachers[teacher_id].gate
         if not passes_gate(card["val_top1"], gate):
@@ -170,7 +171,13 @@ class Driver:
                 f"teacher {card['model']} on {card['data']} ({teacher_id}): val_top1 {card['val_top1']} is under the "
                 f"study's gate {gate}\n\nhint: a better recipe under `teachers`, or a lower teachers.gate.val_top1"
             )
-        if teacher_id not in state.teachers:
+
+    def _find_teacher(self, teacher_id: str) -> None:
+        """What a killed driver did not journal any more of its own teacher; or one that an earlier study stored."""
+        trials = self.planner.state.of_arm("teacher", teacher_id)
+        if trials:
+            self._decide_teacher_after(trials[0].trial_id)
+        elif teacher_id not in self.planner.state.teachers and self.shelf.find_card(teacher_id) is not None:
             self._record({"type": "teacher", "teacher_id": teacher_id, "status": "ready"})
 
     def _decide_teacher_after(self, trial_id: str) -> None:

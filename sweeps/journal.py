@@ -9,11 +9,14 @@ import fcntl
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 Event = dict[str, Any]
+
+_TRIES, _PAUSE_SECONDS = 5, 0.02  # for the lock; by hand
 
 
 class Locked(ValueError):
@@ -67,10 +70,20 @@ def _find_end(path: Path) -> int:
     return data.rfind(b"\n") + 1
 
 
+def _take(descriptor: int) -> None:
+    """Tries for a moment: who asks whether a driver is there holds the lock for microseconds."""
+    for _ in range(_TRIES - 1):
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_PAUSE_SECONDS)
+    return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 def _lock(path: Path) -> int:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _take(descriptor)
     except OSError as error:
         owner = os.pread(descriptor, 200, 0).decode() or "unknown"
         os.close(descriptor)

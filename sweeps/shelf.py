@@ -34,7 +34,7 @@ class Shelf:
     def publish_after(self, event: Event) -> None:
         kind, state = event["type"], self.planner.state
         if kind == "opened":
-            self._write("studies", self.study.study_id, results.build_study_row(self.study, state))
+            self._publish_study()
         elif kind == "environment":
             self._publish_environment(event["environment_id"])
         elif kind == "teacher":
@@ -47,6 +47,11 @@ class Shelf:
         elif kind == "abandoned":
             for trial in state.trials.values():
                 self._publish_trial(trial)
+
+    def _publish_study(self) -> None:
+        """Once: a finished study does not become another commit's because somebody looks at it again."""
+        if not self._has_row("studies", self.study.study_id):
+            self._write("studies", self.study.study_id, results.build_study_row(self.study, self.planner.state))
 
     def _publish_environment(self, environment_id: str) -> None:
         if not self._has_row("environments", environment_id):

@@ -7,9 +7,11 @@ restore, pause, retries and rungs, which lose a study's state (the journal keeps
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -40,6 +42,7 @@ from sweeps.driver import Driver
 from sweeps.interrupt import Interruption, catch_signals
 from sweeps.planner import Job
 
+_KNOCK_SECONDS = 10
 _OBJECT_STORE_BYTES = 100_000_000  # nothing of size goes through Ray; its default is a third of the memory
 
 
@@ -52,19 +55,22 @@ def run_on_ray(
     """
     start_ray(address)
     try:
-        slots = count_slots(driver.study.resources)
-        check_shared_directory(directory)
-        on_start(slots)
-        with catch_signals(immediate=False) as interruption:
+        with catch_signals(immediate=False) as interruption:  # after Ray has put its own handlers in
+            slots = count_slots(driver.study.resources)
+            check_shared_directory(directory)
+            on_start(slots)
             _fit(driver, directory, slots=slots, interruption=interruption)
     finally:
         ray.shutdown()
 
 
 def start_ray(address: str) -> None:
-    """Connects this process to Ray, quietly."""
+    """Connects this process to Ray, quietly. Raises ValueError where no cluster answers."""
     local = address == "local"
+    if ":" in address:
+        _knock(address)  # Ray itself would wait for minutes
     os.environ.setdefault("RAY_AUTH_MODE", "disabled" if local else "token")
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a lost job is the planner's to tell of
     own = {"object_store_memory": _OBJECT_STORE_BYTES, "include_dashboard": False} if local else {}
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", **own)
@@ -72,12 +78,23 @@ def start_ray(address: str) -> None:
         raise ValueError(f"--address {address}: no Ray cluster answers\n\nhint: {error}") from error
 
 
+def _knock(address: str) -> None:
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=_KNOCK_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"--address {address}: no Ray cluster answers: {error}\n\nhint: try `ray status --address {address}`"
+        ) from error
+
+
 def count_slots(resources: Any) -> int:
     """How many jobs the cluster can hold at once. Raises ValueError where it can hold none."""
-    slots = sum(_count_on_node(node["Resources"], resources) for node in ray.nodes() if node["Alive"])
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    slots = sum(count_on_node(has, cpu=resources.cpu, gpu=resources.gpu) for has in nodes)
     if slots == 0:
         raise ValueError(
-            f"resources: no node of this Ray has {resources.cpu} CPU and {resources.gpu} GPU for a trial; "
+            f"resources: no node of this Ray has {resources.cpu:g} CPU and {resources.gpu:g} GPU for a trial; "
             f"the cluster has {_describe(ray.cluster_resources())}\n\nhint: lower `resources` in the study"
         )
     return slots if resources.max_parallel is None else min(slots, resources.max_parallel)
@@ -158,6 +175,10 @@ class _Jobs(Searcher):
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
         """The scheduler has told the planner."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles it into its snapshot, which is never read."""
+        return {}
+
     def save(self, checkpoint_path: str) -> None:
         """Tune's snapshot is never read."""
 
@@ -181,6 +202,10 @@ class _Decisions(FIFOScheduler):
         text = Path(trial.error_file).read_text() if trial.error_file and Path(trial.error_file).exists() else ""
         with self._failure.kept():
             self._driver.lose(decode_job(trial.config["job"]), text=text)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles it into its snapshot, which is never read."""
+        return {}
 
 
 class _Watch(tune.Callback):
@@ -238,11 +263,11 @@ def decode_job(text: str) -> Job:
     return replace(Job(**given), config=TrialConfig(**given["config"]), stops=tuple(given["stops"]))
 
 
-def _count_on_node(has: dict[str, float], resources: Any) -> int:
-    slots = [has.get("CPU", 0) / resources.cpu] if resources.cpu else []
-    if resources.gpu:
-        gpus = has.get("GPU", 0)
-        slots.append(gpus * math.floor(1 / resources.gpu + 1e-9) if resources.gpu <= 1 else gpus / resources.gpu)
+def count_on_node(has: dict[str, float], *, cpu: float, gpu: float) -> int:
+    """How many trials a node with these resources holds. A trial's share of a GPU lies on one GPU."""
+    slots = [has.get("CPU", 0) / cpu] if cpu else []
+    if gpu:
+        slots.append(has.get("GPU", 0) * math.floor(1 / gpu + 1e-9))
     return math.floor(min(slots) + 1e-9)
 
 
