@@ -101,7 +101,7 @@ def select_arms(columns: Mapping[str, str]) -> str:
     """The query for `read_arms`, with `columns`: name to SQL aggregate over an arm's trials."""
     aggregates = ", ".join(f"{sql} AS {name}" for name, sql in {**_MEASURED, **columns}.items())
     keys = "arm_id, study_id, data, teacher, teacher_id, student, method_label, method"
-    return f"SELECT {keys}, {aggregates} FROM ({_RUNS}) GROUP BY ALL ORDER BY min(number)"
+    return f"SELECT {keys}, {aggregates} FROM ({_RUNS}) GROUP BY ALL ORDER BY min(number), arm_id, study_id"
 
 
 def read_arms(rows: Sequence[dict[str, Any]], plans: Iterable[Plan]) -> list[Arm]:
@@ -115,15 +115,19 @@ def read_arms(rows: Sequence[dict[str, Any]], plans: Iterable[Plan]) -> list[Arm
 def find_pairs(arms: Iterable[Arm], plans: Iterable[Plan]) -> list[Pair]:
     """The pairs that arms have, those only planned, and one without a teacher for a student that has no other.
 
-    A planned pair without a teacher_id is the one that the arms tell of.
+    In the order of the studies' plans, so that a board looks the same whenever it is made. A planned pair without a
+    teacher_id is the one that the arms tell of.
     """
     known = {arm.pair: None for arm in arms if arm.pair.teacher is not None}
-    for pair in [pair for plan in plans for pair in plan.pairs()]:
+    planned = [pair for plan in plans for pair in plan.pairs()]
+    for pair in planned:
         same = [p for p in known if p._replace(teacher_id=None) == pair._replace(teacher_id=None)]
         if pair.teacher_id is not None or not same:
             known[pair] = None
     students = {_student(pair) for pair in known}
-    return list(known) + list(dict.fromkeys(arm.pair for arm in arms if _student(arm.pair) not in students))
+    places = {pair._replace(teacher_id=None): place for place, pair in reversed(list(enumerate(planned)))}
+    ordered = sorted(known, key=lambda pair: places.get(pair._replace(teacher_id=None), len(planned)))
+    return ordered + list(dict.fromkeys(arm.pair for arm in arms if _student(arm.pair) not in students))
 
 
 def find_arms(pair: Pair, arms: Iterable[Arm]) -> dict[str, Arm]:

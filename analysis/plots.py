@@ -59,7 +59,7 @@ def draw_board(board: Leaderboard, colours: Mapping[str, str]) -> str | None:
     panels = list(rows.groupby(["study", "data", "teacher", "teacher_id", "student"], sort=False, dropna=False))
     tallest = max(len(group) for _, group in panels)
     with mpl.rc_context(_STYLE | {"svg.hashsalt": "board"}):
-        figure, axes = _grid(len(panels), height=0.9 + 0.26 * tallest)
+        figure, axes = _grid(len(panels), height=1.05 + 0.26 * tallest)
         for axis, (pair, group) in zip(axes, panels, strict=True):
             _draw_pair(axis, pair, group, colours)
         return _to_svg(figure)
@@ -122,7 +122,7 @@ def _draw_pair(axis: Axes, pair: Sequence[Any], rows: pd.DataFrame, colours: Map
         axis.axvline(100 * teacher_top1, color="#222222", lw=1, ls="--", zorder=0)
     axis.set_yticks(range(len(rows)), list(rows["method"]))
     axis.set_ylim(len(rows) - 0.5, -0.5)
-    models = f"{teacher} → {student}" if isinstance(teacher, str) else student
+    models = f"{teacher} →\n{student}" if isinstance(teacher, str) else student  # two lines: neighbours' titles touch
     _label(axis, f"{data}: {models}", "test top-1, %", "")
 
 

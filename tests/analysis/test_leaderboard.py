@@ -7,7 +7,9 @@ import pytest
 import analysis
 from analysis import tables
 from tests.analysis.make_study import (
+    PAIRS,
     STUDY,
+    TEACHER_TOP1,
     TEST_TOP1,
     arms,
     make_study,
@@ -94,6 +96,16 @@ def test_methods_are_ordered_by_the_pooled_gap_closed(tmp_path):
         write_arm(tmp_path, arm, number=100 * number)
     rows = analysis.open(tmp_path).leaderboard().summary.rows
     assert [(row["method"], row["num_pairs"]) for row in rows] == [("ce", 1), ("kd", 1), ("tf_nkd", 1)]
+
+
+def test_pairs_stand_in_the_order_of_the_plan_whatever_the_order_of_the_trials(tmp_path):
+    write_study(tmp_path)
+    for teacher in TEACHER_TOP1:
+        write_teacher(tmp_path, teacher)
+    for number, arm in enumerate(arms()):
+        write_arm(tmp_path, arm, number=9000 - 100 * number)
+    shown = analysis.open(tmp_path).leaderboard().pairs.to_pandas()
+    assert list(dict.fromkeys(zip(shown["teacher"], shown["student"], strict=True))) == PAIRS
 
 
 def test_a_method_that_lacks_a_pair_stands_below_those_that_have_all(tmp_path):
