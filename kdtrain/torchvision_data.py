@@ -11,23 +11,20 @@ from kdtrain.torchvision_ops import torchvision
 _Dataset = torchvision.datasets.VisionDataset
 
 
-def read_both(dataset: type[_Dataset], *, root: str | None, download: bool) -> tuple[Split, Split]:
+def read_both(dataset: type[_Dataset], *, source: str, root: str | None, download: bool) -> tuple[Split, Split]:
     """Train and test set of a torchvision data set class under `root`. Raises ValueError where they are not there.
 
-    Downloads only when `download` says so, and then only what is missing.
+    Downloads only when `download` says so, and then only what is missing. `source`: how to get it, for the message.
     """
     name = dataset.__name__
+    hint = f"set data.root, --data-root or KDSWEEP_DATA to the folder ROOT that holds it. {source}"
     if root is None:
-        raise ValueError(f"data set {name}: no folder is given\n\nhint: set data.root in the study, or KDSWEEP_DATA")
+        raise ValueError(f"data set {name}: no folder is given\n\nhint: {hint}")
     try:
         parts = [dataset(root, train=train, download=download) for train in (True, False)]
     except (RuntimeError, OSError) as error:
-        raise ValueError(f"data set {name}: cannot be read from {root}: {error}\n\nhint: {_hint(name)}") from error
+        raise ValueError(f"data set {name}: cannot be read from {root}: {error}\n\nhint: {hint}") from error
     return _to_split(parts[0]), _to_split(parts[1])
-
-
-def _hint(name: str) -> str:
-    return f"set data.download: true, or put torchvision's {name} files there, or name the right folder in data.root"
 
 
 def _to_split(part: _Dataset) -> Split:

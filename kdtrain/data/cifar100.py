@@ -17,11 +17,11 @@ INFO = DataInfo(
     validation=5_000,
     augment="crop_flip",
     padding=4,
-    source="CIFAR-100, www.cs.toronto.edu/~kriz/cifar.html: download: true, or the python version unpacked into "
-    "ROOT/cifar-100-python",
+    source="CIFAR-100, www.cs.toronto.edu/~kriz/cifar.html: data.download: true gets it, or the python version "
+    "unpacked into ROOT/cifar-100-python",
 )
 
 
 def load(root: str | None, download: bool) -> tuple[Split, Split]:
     """Train and test set from ROOT/cifar-100-python. Raises ValueError where they are not there."""
-    return read_both(torchvision.datasets.CIFAR100, root=root, download=download)
+    return read_both(torchvision.datasets.CIFAR100, source=INFO.source, root=root, download=download)

@@ -17,11 +17,11 @@ INFO = DataInfo(
     validation=5_000,   # chosen by hand: a twelfth of train
     augment="crop_flip",
     padding=4,          # the usual one at 28x28 too, taken over from CIFAR
-    source="Fashion-MNIST, github.com/zalandoresearch/fashion-mnist: download: true, or Debian's dataset-fashion-mnist "
-    "gunzipped into ROOT/FashionMNIST/raw",
+    source="Fashion-MNIST, github.com/zalandoresearch/fashion-mnist: data.download: true gets it, "
+    "or Debian's dataset-fashion-mnist gunzipped into ROOT/FashionMNIST/raw",
 )
 
 
 def load(root: str | None, download: bool) -> tuple[Split, Split]:
     """Train and test set from ROOT/FashionMNIST/raw. Raises ValueError where they are not there."""
-    return read_both(torchvision.datasets.FashionMNIST, root=root, download=download)
+    return read_both(torchvision.datasets.FashionMNIST, source=INFO.source, root=root, download=download)
