@@ -40,7 +40,7 @@ def propose(arm: Arm, history: Sequence[Asked], *, sampler: str, seed: int) -> S
         return _propose_from_grid(arm, number, seed=seed)
     distributions = {name: found.to_optuna() for name, found in arm.space.items()}
     drawing = _build_sampler(sampler, derive_seed(seed, arm.arm_id, number))
-    study = _rebuild(history, distributions, sampler=drawing)
+    study = _rebuild(history if sampler == "tpe" else (), distributions, sampler=drawing)
     if number < len(arm.first):
         study.enqueue_trial(dict(arm.first[number]))
     return dict(study.ask(distributions).params)

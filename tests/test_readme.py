@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 
 from sweeps.cli import build_app
 from sweeps.schema import StudyFile
+from sweeps.study import parse
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -118,3 +119,15 @@ def test_keys_are_read_from_the_schema():
 @pytest.mark.parametrize("key", KEYS)
 def test_every_key_of_a_study_file_is_documented(key: str):
     assert re.search(rf"`{re.escape(key)}(\[\])?`", PAGES)
+
+
+STUDIES = re.findall(r"^```yaml\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_the_page_shows_a_study():
+    assert STUDIES
+
+
+@pytest.mark.parametrize("text", STUDIES)
+def test_a_study_on_the_page_is_valid(text: str):
+    assert parse(text, "README.md").warnings == ()

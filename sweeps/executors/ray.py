@@ -125,6 +125,7 @@ class JobTrainable(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         self._poisoned = False
+        limit_memory(config["gpu"])
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -169,7 +170,8 @@ class _Jobs(Searcher):
         with self._failure.kept():
             job = self._driver.next_job()
             if job is not None:
-                return {"job": encode_job(job), "directory": str(self._directory)}
+                gpu = self._driver.study.resources.gpu
+                return {"job": encode_job(place_job(job, gpu=gpu)), "directory": str(self._directory), "gpu": gpu}
             return Searcher.FINISHED if self._driver.is_done else None  # FINISHED is for ever; None is asked again
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
@@ -250,6 +252,21 @@ def _fit(driver: Driver, directory: Path, *, slots: int, interruption: Interrupt
     finally:
         shutil.rmtree(storage, ignore_errors=True)
     interruption.check()
+
+
+def place_job(job: Job, *, gpu: float) -> Job:
+    """The job for a worker with this share of a GPU: without one it stays off the GPUs that its node may have."""
+    if gpu or job.config.device != "auto":
+        return job
+    return replace(job, config=replace(job.config, device="cpu"))
+
+
+def limit_memory(gpu: float) -> None:
+    """Keeps a trial to its share of a GPU's memory: Ray does not, and one that takes more would end its neighbours."""
+    if 0 < gpu < 1:
+        import torch
+
+        torch.cuda.set_per_process_memory_fraction(gpu)
 
 
 def encode_job(job: Job) -> str:

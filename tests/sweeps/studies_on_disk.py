@@ -27,17 +27,17 @@ CHANGES_WITH_A_KILL = {
 }
 
 
-def load(folder, text=TINY):
+def load(folder, text=TINY, *, device="cpu"):
     """The study, with its teachers beside its results."""
     (folder / "_weights").mkdir(parents=True, exist_ok=True)
-    return study.parse(text, "tiny.yaml").at(weights_dir=folder / "_weights", device="cpu")
+    return study.parse(text, "tiny.yaml").at(weights_dir=folder / "_weights", device=device)
 
 
-def open_driver(folder, text=TINY, **kwargs):
+def open_driver(folder, text=TINY, *, device="cpu"):
     """The driver of folder/tiny, new or resumed, and that directory."""
-    found, directory = load(folder, text), folder / "tiny"
+    found, directory = load(folder, text, device=device), folder / "tiny"
     write_study_files(found, directory)
-    return Driver.open(found, directory, weights_dir=folder / "_weights", **kwargs), directory
+    return Driver.open(found, directory, weights_dir=folder / "_weights"), directory
 
 
 def run(folder, text=TINY):

@@ -5,9 +5,11 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 import ray
+import torch
 
 from analysis import tables
 from sweeps.executors import ray as executor
@@ -21,8 +23,8 @@ ONE_SLOT = TINY + "resources: {max_parallel: 1}\n"
 TWO_PAIRS = TINY.replace("]\nmethods", ", {teacher: resnet8(width=2), student: wrn_16_1(width=1)}]\nmethods")
 
 
-def _run_on_ray(folder, text):
-    driver, directory = disk.open_driver(folder, text)
+def _run_on_ray(folder, text, **place):
+    driver, directory = disk.open_driver(folder, text, **place)
     executor.run_on_ray(driver, directory)
     assert driver.is_done
     driver.close()
@@ -129,6 +131,24 @@ def test_a_job_survives_its_way_to_a_worker(tmp_path):
     job = driver.next_job()
     assert executor.decode_job(executor.encode_job(job)) == job
     driver.close()
+
+
+def test_a_trial_without_a_share_of_a_gpu_stays_off_the_gpus_of_its_node(tmp_path):
+    driver, _ = disk.open_driver(tmp_path)
+    job = driver.next_job()
+    driver.close()
+    anywhere = replace(job, config=replace(job.config, device="auto"))
+    assert executor.place_job(anywhere, gpu=0).config.device == "cpu"
+    assert executor.place_job(anywhere, gpu=0.25).config.device == "auto"
+    assert executor.place_job(anywhere, gpu=0).config.trial_id == job.trial_id
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_on_a_gpu_two_trials_share_it_and_every_row_is_there_once(tmp_path):
+    directory = _run_on_ray(tmp_path, TINY + "resources: {cpu: 1, gpu: 0.5}\n", device="cuda")
+    _assert_whole(directory)
+    assert all(row["device_seconds"] > 0 for row in tables.read(directory, "epochs").to_pylist())
 
 
 def _kill_during_work(folder, text):
