@@ -76,7 +76,7 @@ TRIALS = (
     Column("wall_seconds", "float64", "s", "elapsed time over all jobs"),
     Column("device_seconds", "float64", "s", "time the accelerator computed, by CUDA events; null on the CPU"),
     Column("cpu_seconds", "float64", "s", "processor time of the worker over all jobs"),
-    Column("peak_bytes", "int64", "bytes", "largest memory held: on the accelerator, else of the process"),
+    Column("peak_bytes", "int64", "bytes", "most memory held: by the trial on its GPU, else by its worker so far"),
     Column("student_params", "int64", "", "parameters of the student while it trains"),
     Column("deployed_params", "int64", "", "parameters of what is kept and evaluated"),
     Column("student_macs", "int64", "", "multiply-accumulates of the student for one image"),

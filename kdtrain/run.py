@@ -166,6 +166,8 @@ def prepare_device(config: TrialConfig) -> torch.device:
     if device.type == "cpu":
         torch.set_num_threads(1)  # two trials of one thread beat one of two, and one thread gives one result
     else:
+        torch.cuda.empty_cache()  # of the trial that ran here before: others may share the device
+        torch.cuda.reset_peak_memory_stats(device)
         torch.backends.cudnn.benchmark = not config.deterministic
         if config.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

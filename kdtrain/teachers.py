@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,7 @@ def store_teacher(
     teacher_id = name_teacher(config)
     if has_teacher(weights_dir, teacher_id):
         return read_card(weights_dir, teacher_id)
-    staging = weights_dir / f".{teacher_id}.{os.getpid()}.part"
-    shutil.rmtree(staging, ignore_errors=True)
+    staging = weights_dir / f".{teacher_id}.{uuid.uuid4().hex}.part"
     staging.mkdir(parents=True)
     checkpoint.save(staging / "weights.pt", weights)
     card = {

@@ -45,7 +45,11 @@ def find_best_left(values: Mapping[int, float], promoted: Set[int]) -> int | Non
 
 
 def passes(number: int, values: Mapping[int, float], eta: int) -> bool:
-    """The stopping rule: whether a trial is in the best 1/eta of those at its rung now, itself among them."""
+    """The stopping rule: whether a trial is in the best 1/eta of those at its rung now, itself among them.
+
+    A stop is final, so where the ones that passed diverge or fail later, an arm may end without a winner; pausing does
+    not have that flaw.
+    """
     return number in rank(values)[: max(1, len(values) // eta)]
 
 

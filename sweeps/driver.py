@@ -25,6 +25,8 @@ from sweeps.state import State
 from sweeps.study import Study
 from sweeps.trial import Report
 
+_ERROR_CHARACTERS = 4000
+
 Listener = Callable[[str, dict[str, Any]], None]
 """Told of every journaled event ("event", event) and every report ("report", report): the progress display."""
 
@@ -45,6 +47,7 @@ class Log(Protocol):
 class Files(Protocol):
     """What a driver asks of a shelf."""
 
+    def has_teacher(self, teacher_id: str) -> bool: ...
     def find_card(self, teacher_id: str) -> dict[str, Any] | None: ...
     def publish_after(self, event: Event) -> None: ...
     def reconcile(self) -> None: ...
@@ -68,12 +71,12 @@ class Driver:
         altered or under the study's gate.
         """
         journal = Journal(directory / "journal")
-        planner = Planner(study, fold(journal.events, study, where=str(journal.path)))
-        shelf = Shelf(directory, weights_dir=weights_dir, planner=planner)
-        driver = cls(planner, journal=journal, shelf=shelf, listener=listener)
         try:
+            planner = Planner(study, fold(journal.events, study, where=str(journal.path)))
+            shelf = Shelf(directory, weights_dir=weights_dir, planner=planner)
+            driver = cls(planner, journal=journal, shelf=shelf, listener=listener)
             driver.begin()
-        except ValueError:
+        except BaseException:
             journal.close()
             raise
         return driver
@@ -99,6 +102,8 @@ class Driver:
     def next_job(self) -> Job | None:
         """The next job, journaled; None when there is none now."""
         while (event := self.planner.next()) is not None:
+            if event["type"] == "abandoned":
+                event["reached"] = {i: self._reached.get(i, 0) for i in self.planner.state.open}
             self._record(event)
             if event["type"] == "asked":
                 return self.planner.build_job(event["trial_id"])
@@ -127,7 +132,7 @@ class Driver:
         if self.planner.is_current(job.trial_id, job.job):
             self._record({
                 "type": "ended", "trial_id": job.trial_id, "job": job.job, "how": "lost",
-                "epoch": self._reached.get(job.trial_id, 0), "error_type": "lost", "error_text": text[-4000:],
+                "epoch": self._reached.get(job.trial_id, 0), "error_type": "lost", "error_text": _to_plain(text),
             })
             self._decide_teacher_after(job.trial_id)
 
@@ -141,12 +146,16 @@ class Driver:
         self._record({
             "type": "ended", "trial_id": job.trial_id, "job": job.job, "how": how, "epoch": report["epoch"],
             "value": report["value"], "value_epoch": report.get("value_epoch"), "evals": report.get("evals"),
-            "error_type": error_type, "error_text": text, **told,
+            "error_type": error_type, "error_text": _to_plain(text), **told,
         })
         self._decide_teacher_after(job.trial_id)
 
     def _record(self, event: Event) -> None:
-        """Makes a decision durable, then lets it take effect."""
+        """Makes a decision durable before anything is done about it.
+
+        It is applied first, in memory, because the event carries the digest of the state that it leads to; if the
+        append fails, this process is at its end and the state with it.
+        """
         event = {"n": len(self.journal.events) + 1, "at": time.time(), **event}
         self.planner.apply(event)
         event["digest"] = self.planner.state.digest
@@ -162,14 +171,22 @@ class Driver:
         return environment_id
 
     def _check_stored(self, teacher_id: str) -> None:
-        """Raises ValueError when a teacher that an earlier study stored is altered or under this study's gate."""
-        if self.planner.state.of_arm("teacher", teacher_id) or (card := self.shelf.find_card(teacher_id)) is None:
+        """Raises ValueError when a stored teacher is altered or gone, or an earlier study's is under the gate here."""
+        state = self.planner.state
+        is_used = state.teachers.get(teacher_id) == "ready" and not self.planner.is_done
+        if is_used and not self.shelf.has_teacher(teacher_id):
+            raise ValueError(
+                f"teacher {teacher_id}: this study has trained with it, and its weights are gone\n\n"
+                "hint: put the directory _weights back beside the study's"
+            )
+        card = self.shelf.find_card(teacher_id)
+        if card is None or state.of_arm("teacher", teacher_id):
             return
         gate = self.planner.teachers[teacher_id].gate
         if not passes_gate(card["val_top1"], gate):
             raise ValueError(
-                f"teacher {card['model']} on {card['data']} ({teacher_id}): val_top1 {card['val_top1']} is under the "
-                f"study's gate {gate}\n\nhint: a better recipe under `teachers`, or a lower teachers.gate.val_top1"
+                f"teacher {card['model']} on {card['data']} ({teacher_id}): val_top1 {card['val_top1']} is under "
+                f"the study's gate {gate}\n\nhint: a better recipe under `teachers`, or a lower gate there"
             )
 
     def _find_teacher(self, teacher_id: str) -> None:
@@ -186,6 +203,11 @@ class Driver:
         if trial.stage == "teacher" and trial.is_final and trial.arm_id not in self.planner.state.teachers:
             status = "ready" if trial.status == "completed" else "blocked"
             self._record({"type": "teacher", "teacher_id": trial.arm_id, "status": status})
+
+
+def _to_plain(text: str | None) -> str | None:
+    """The end of an error's text, in what every file and table can hold: a file name in it may be no Unicode."""
+    return text and text[-_ERROR_CHARACTERS:].encode(errors="backslashreplace").decode()
 
 
 def fold(events: list[Event], study: Study, *, where: str) -> State:

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from analysis.tables import fsync_dir
+
 Event = dict[str, Any]
 
 _TRIES, _PAUSE_SECONDS = 5, 0.02  # for the lock; by hand
@@ -30,9 +32,14 @@ class Journal:
         directory.mkdir(parents=True, exist_ok=True)
         self.path = directory / "events.jsonl"
         self._lock = _lock(directory / "lock")
-        self.events = list(read_events(self.path))
+        try:
+            self.events = list(read_events(self.path))
+        except ValueError:
+            os.close(self._lock)
+            raise
         self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         os.ftruncate(self._descriptor, _find_end(self.path))  # a torn tail must not swallow the next event
+        fsync_dir(directory)
 
     def append(self, event: Event) -> None:
         """Writes one event and returns when it is on the disk."""

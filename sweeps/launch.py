@@ -70,7 +70,7 @@ def go_on(directory: Path, *, place: Place, console: Console) -> Planner:
 
 def has_begun(directory: Path) -> bool:
     """Whether there is a study that can be gone on with."""
-    return (directory / "journal" / "events.jsonl").exists()
+    return _has_events(directory / "journal" / "events.jsonl")
 
 
 def load_begun(directory: Path) -> Study:
@@ -93,7 +93,8 @@ def put(study: Study, directory: Path, place: Place) -> Study:
     """The study at its place. Workers may stand in another directory, so every path is absolute."""
     weights = find_weights(directory)
     weights.mkdir(parents=True, exist_ok=True)
-    root = None if place.data_root is None else place.data_root.resolve()
+    root = place.data_root or study.data.root
+    root = None if root is None else Path(root).resolve()
     return study.at(weights_dir=weights, data_root=root, device=place.device)
 
 
@@ -102,9 +103,14 @@ def find_weights(directory: Path) -> Path:
     return directory.resolve().parent / WEIGHTS
 
 
+def _has_events(journal: Path) -> bool:
+    """A journal without an event is that of a study that was refused before it began."""
+    return journal.exists() and journal.stat().st_size > 0
+
+
 def list_begun(results: Path) -> list[Path]:
     """The directories of the studies under `results`, sorted."""
-    return sorted(path.parent.parent for path in results.glob("*/journal/events.jsonl"))
+    return sorted(path.parent.parent for path in results.glob("*/journal/events.jsonl") if _has_events(path))
 
 
 def list_stored(study: Study, results: Path) -> list[str]:
@@ -140,7 +146,9 @@ def _drive(study: Study, directory: Path, place: Place, console: Console) -> Pla
 
 def _execute(driver: Driver, directory: Path, place: Place, console: Console) -> None:
     if driver.is_done:
-        console.print(Text(f"{driver.study.name}: the study is finished"))
+        given_up = driver.planner.state.abandoned
+        end = "is finished" if given_up is None else f"was given up: {given_up}"
+        console.print(Text(f"{driver.study.name}: the study {end}"))
         return
     check_data(driver.study)
     with Progress(driver.planner, console=console) as progress:

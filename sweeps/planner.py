@@ -59,7 +59,7 @@ class Planner:
         if self.state.abandoned is not None:
             return None
         if (reason := self._too_many_failed()) is not None:
-            return {"type": "abandoned", "reason": reason}
+            return {"type": "abandoned", "reason": reason, "reached": {}}
         return self._ask_again() or self._ask_teacher() or self._tune() or self._repeat()
 
     def on_epoch(self, trial_id: str, *, job: int, epoch: int, value: float) -> Event | None:

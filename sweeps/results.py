@@ -65,7 +65,7 @@ def build_trial_row(planner: Planner, trial: Trial, *, checkpoint: str | None) -
         **{name: float(settings[name]) for name in _OWN_COLUMNS if name in settings},
         "settings_json": json.dumps(dict(settings), sort_keys=True),
         "jobs": trial.job,
-        "retries": trial.retries,
+        "retries": min(trial.retries, planner.study.failure.retries),
         **trial.report.get("facts", {}),
         **trial.report.get("spent", {}),
         "started_at": _to_time(trial.started_at),

@@ -25,9 +25,13 @@ class Shelf:
         self.directory, self.weights_dir, self.planner = directory, weights_dir, planner
         self.study = planner.study
 
+    def has_teacher(self, teacher_id: str) -> bool:
+        """Whether the teacher is stored."""
+        return teachers.has_teacher(self.weights_dir, teacher_id)
+
     def find_card(self, teacher_id: str) -> dict[str, Any] | None:
         """The card of a stored teacher, or None. Raises ValueError when the teacher was altered."""
-        if not teachers.has_teacher(self.weights_dir, teacher_id):
+        if not self.has_teacher(teacher_id):
             return None
         return teachers.read_card(self.weights_dir, teacher_id)
 
@@ -83,7 +87,8 @@ class Shelf:
         newest, stored = load_newest(self.directory, trial.trial_id, before_job=trial.job + 1)
         if newest is not None:
             path = staged_path(self.directory, trial.trial_id, trial.job)
-            stage_rows(stored["rows"], study_id=self.study.study_id, trial_id=trial.trial_id, path=path)
+            rows = stored["rows"][: max(trial.reached, trial.epoch)]  # not an epoch that nobody was told of
+            stage_rows(rows, study_id=self.study.study_id, trial_id=trial.trial_id, path=path)
             tables.publish(path, self.directory, "epochs", trial.trial_id)
 
     def _find_kept_checkpoint(self, trial: Trial) -> str | None:

@@ -161,6 +161,9 @@ class State:
     def _apply_abandoned(self, event: Event) -> None:
         self.abandoned = event["reason"]
         self._sum ^= _hash("abandoned")
+        for trial_id, epoch in event["reached"].items():
+            with _Change(self, self.trials[trial_id]):
+                self.trials[trial_id].reached = max(self.trials[trial_id].reached, epoch)
         self._stop(list(self.open.values()), event)
 
     def _stop(self, trials: list[Trial], event: Event) -> None:

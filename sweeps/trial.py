@@ -36,7 +36,7 @@ def run(job: Job, *, directory: Path) -> Iterator[Report]:
     except Exception as error:  # noqa: BLE001 - whatever a trial dies of is told to the planner, with its text
         yield {
             "epoch": reached, "value": None, "end": "failed", "error_type": classify(error),
-            "error_text": traceback.format_exc()[-4000:], "environment": describe_environment(),
+            "error_text": traceback.format_exc(), "environment": describe_environment(),
         }
 
 
@@ -56,8 +56,10 @@ def classify(error: BaseException) -> str:
 def load_newest(directory: Path, trial_id: str, *, before_job: int) -> tuple[Path | None, dict[str, Any] | None]:
     """The newest checkpoint of the trial's earlier jobs, and what it holds; two Nones where there is none."""
     while (newest := find_newest(directory, trial_id, before_job=before_job)) is not None:
-        if newest.exists():  # else an orphan worker has just replaced it by a newer one: look again
+        try:
             return newest, checkpoint.load(newest, trial_id=trial_id)
+        except FileNotFoundError:
+            continue  # an orphan worker has just replaced it by a newer one
     return None, None
 
 

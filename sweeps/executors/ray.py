@@ -27,7 +27,7 @@ os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_
 os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS", "0")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or it warns; place_job keeps trials off GPUs
 
 import ray
 from ray import tune
@@ -129,15 +129,15 @@ class JobTrainable(tune.Trainable):
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        if self._poisoned:
-            os._exit(1)  # a CUDA context does not survive its errors: the job goes on in a fresh process
         job, directory = decode_job(new_config["job"]), Path(new_config["directory"])
         self._reports = trial.run(job, directory=directory)
         return True
 
     def step(self) -> dict[str, Any]:
+        if self._poisoned:
+            os._exit(1)  # a CUDA context does not survive its errors, and no other job may meet it
         report = next(self._reports)
-        self._poisoned = report.get("error_type") in ("cuda", "out_of_memory")
+        self._poisoned = poisons(report)
         return {"report": json.dumps(report)}  # Tune flattens what it can look into
 
     def cleanup(self) -> None:
@@ -196,12 +196,15 @@ class _Decisions(FIFOScheduler):
         self._driver, self._failure = driver, failure
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        report = json.loads(result["report"])
         with self._failure.kept():
-            goes_on = self._driver.tell(decode_job(trial.config["job"]), json.loads(result["report"]))
-        return TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP
+            goes_on = self._driver.tell(decode_job(trial.config["job"]), report)
+        # a poisoned worker's next step is its end: if it were stopped, Tune would give it another job
+        return TrialScheduler.CONTINUE if goes_on or poisons(report) else TrialScheduler.STOP
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        text = Path(trial.error_file).read_text() if trial.error_file and Path(trial.error_file).exists() else ""
+        path = trial.error_file and Path(trial.error_file)
+        text = path.read_text(errors="replace") if path and path.exists() else ""
         with self._failure.kept():
             self._driver.lose(decode_job(trial.config["job"]), text=text)
 
@@ -254,6 +257,11 @@ def _fit(driver: Driver, directory: Path, *, slots: int, interruption: Interrupt
     interruption.check()
 
 
+def poisons(report: dict[str, Any]) -> bool:
+    """Whether what a job died of makes its worker unfit for another one."""
+    return report.get("error_type") in ("cuda", "out_of_memory")
+
+
 def place_job(job: Job, *, gpu: float) -> Job:
     """The job for a worker with this share of a GPU: without one it stays off the GPUs that its node may have."""
     if gpu or job.config.device != "auto":
@@ -263,9 +271,9 @@ def place_job(job: Job, *, gpu: float) -> Job:
 
 def limit_memory(gpu: float) -> None:
     """Keeps a trial to its share of a GPU's memory: Ray does not, and one that takes more would end its neighbours."""
-    if 0 < gpu < 1:
-        import torch
+    import torch
 
+    if 0 < gpu < 1 and torch.cuda.is_available():
         torch.cuda.set_per_process_memory_fraction(gpu)
 
 

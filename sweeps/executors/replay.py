@@ -40,6 +40,10 @@ class MemoryLog:
 class NoShelf:
     """No tables, no stored teachers."""
 
+    def has_teacher(self, teacher_id: str) -> bool:
+        """No curve needs its weights."""
+        return True
+
     def find_card(self, teacher_id: str) -> dict[str, Any] | None:
         return None
 

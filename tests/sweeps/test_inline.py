@@ -1,9 +1,12 @@
 """Whole studies in this process: failures, orphans, teachers, tables that follow from the journal."""
 
 import json
+import math
 import shutil
+from dataclasses import replace
 
 import pytest
+import torch
 
 from analysis import tables
 from sweeps import trial
@@ -106,7 +109,7 @@ def test_a_trial_that_raises_is_tried_again_and_then_failed_with_its_text_and_ro
     failed = _rows(directory, "trials", status="failed")
     assert failed
     for row in failed:
-        assert (row["error_type"], row["retries"], row["jobs"] >= 2) == ("RuntimeError", 2, True)
+        assert (row["error_type"], row["retries"], row["jobs"] >= 2) == ("RuntimeError", 1, True)
         assert "this method cannot count to two" in row["error_text"]
         assert [r["epoch"] for r in _rows(directory, "epochs", trial_id=row["trial_id"])] == [1]
         assert row["epochs_done"] == 1
@@ -131,6 +134,78 @@ def test_a_diverged_trial_is_no_failure_and_keeps_its_rows(tmp_path):
         assert len(epochs) == row["epochs_done"]
         assert epochs[-1]["loss_total"] is None
     assert _rows(directory, "trials", stage="repeat") == []
+
+
+def test_a_stored_diverged_trial_is_told_again_and_trains_no_further(tmp_path):
+    driver, directory = disk.open_driver(tmp_path, TINY.replace("lr: {log: [0.01, 0.5]}", "lr: {choice: [1.0e+9]}"))
+    while (job := driver.next_job()).stage != "tune":
+        for report in trial.run(job, directory=directory):
+            driver.tell(job, report)
+    first = list(trial.run(job, directory=directory))
+    again = list(trial.run(replace(job, job=2), directory=directory))
+    assert [report["end"] for report in again] == [report["end"] for report in first]
+    assert first[-1]["end"] == "diverged"
+
+
+def test_an_infinite_likelihood_is_none_in_a_report(tmp_path, monkeypatch):
+    monkeypatch.setattr("kdtrain.evaluate.F.nll_loss", lambda *_: torch.tensor(math.inf))
+    directory = disk.run(tmp_path)
+    assert {row["nll"] for row in _rows(directory, "evals")} == {None}
+    assert {row["val_nll"] for row in _rows(directory, "epochs")} == {None}
+
+
+def test_the_rows_of_a_trial_that_failed_between_rungs_are_kept(tmp_path, killers):
+    text = killers("Raises").replace("rule: asha", "rule: none") + "failure: {retries: 0, max_failed_fraction: 1.0}\n"
+    directory = disk.run(tmp_path, text)
+    for row in _rows(directory, "trials", status="failed"):
+        assert (row["epochs_done"], row["retries"], row["jobs"]) == (1, 0, 1)
+        assert [r["epoch"] for r in _rows(directory, "epochs", trial_id=row["trial_id"])] == [1]
+
+
+def test_a_study_that_is_given_up_keeps_the_rows_it_was_told(tmp_path, killers):
+    text = killers("Raises").replace("rule: asha", "rule: none").replace("epochs: 2, w", "epochs: 5, w")
+    driver, directory = disk.open_driver(tmp_path, text + "failure: {retries: 0, max_failed_fraction: 0}\n")
+    jobs = [driver.next_job() for _ in range(3)]
+    runs = [trial.run(job, directory=directory) for job in jobs]
+    labels = [job.arm_id.rpartition("/")[2] for job in jobs]
+    plain, odd = labels.index("ce"), labels.index("odd")
+    for _ in range(3):
+        assert driver.tell(jobs[plain], next(runs[plain]))
+    assert driver.tell(jobs[odd], next(runs[odd]))
+    assert not driver.tell(jobs[odd], next(runs[odd]))
+    assert driver.next_job() is None
+    assert driver.planner.state.abandoned is not None
+    (cut,) = _rows(directory, "trials", trial_id=jobs[plain].trial_id)
+    assert (cut["status"], cut["epochs_done"]) == ("stopped", 3)
+    assert len(_rows(directory, "epochs", trial_id=cut["trial_id"])) == 3
+
+
+def test_an_error_with_a_file_name_that_is_no_unicode_is_kept(tmp_path, killers):
+    text = killers("Raises") + "failure: {retries: 0, max_failed_fraction: 1.0}\n"
+    driver, directory = disk.open_driver(tmp_path, text)
+    job = driver.next_job()
+    error = {"error_type": "OSError", "error_text": "cannot read d\udce9.png"}
+    report = {"epoch": 0, "value": None, "end": "failed", "environment": {"environment_id": "v1"}}
+    driver.tell(job, report | error)
+    driver.close()
+    (row,) = _rows(directory, "trials", trial_id=job.trial_id)
+    assert row["error_text"] == "cannot read d\\udce9.png"
+    disk.run(tmp_path, text)
+
+
+@pytest.mark.parametrize("harm", [shutil.rmtree, lambda folder: (folder / "weights.pt").write_bytes(b"other")])
+def test_a_study_whose_own_teacher_is_gone_or_altered_is_not_resumed_into_its_ruin(tmp_path, harm):
+    driver, directory = disk.open_driver(tmp_path)
+    while "ready" not in driver.planner.state.teachers.values():
+        job = driver.next_job()
+        for report in trial.run(job, directory=directory):
+            if not driver.tell(job, report):
+                break
+    driver.close()
+    (folder,) = (tmp_path / "_weights").iterdir()
+    harm(folder)
+    with pytest.raises(ValueError, match=r"its weights are gone|the teacher was altered"):
+        disk.run(tmp_path)
 
 
 def test_a_stored_teacher_is_used_by_the_next_study_and_not_trained_again(undisturbed, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sweeps import planner
 from sweeps.driver import fold
 from sweeps.executors.replay import MemoryLog, replay
 from sweeps.state import FINAL, State
@@ -111,7 +112,7 @@ def test_a_changed_event_is_caught_by_the_digest(study, run, data):
     elif event["type"] == "rung":
         event["value"] = 0.123456
     else:
-        event["epoch"] += 1
+        event["epoch"] += 100  # by a few it may change nothing: a lost job is compared with the highest epoch so far
     with pytest.raises(ValueError, match="does not follow"):
         fold(events, study, where="journal")
 
@@ -237,6 +238,62 @@ def test_an_orphan_of_a_dead_driver_changes_nothing():
     report = {"epoch": 9, "value": 0.99, "end": "completed", "value_epoch": 9}
     assert second.tell(orphan, report | {"environment": {"environment_id": "other"}}) is False
     assert (len(log.events), second.planner.state.digest) == before
+
+
+def test_a_study_whose_last_jobs_still_run_is_not_done():
+    driver = replay(make_study(methods="ce", rule="none", trials=1), draw_curve(0), slots=2, max_reports=4)
+    assert [t.status for t in driver.planner.state.of_arm("tune", driver.study.arms[0].arm_id)] == ["running"]
+    assert driver.planner.next() is None
+    assert not driver.is_done
+
+
+def test_the_arms_of_a_study_keep_step():
+    driver = replay(make_study(methods="ce, {label: two, method: ce}", rule="none", trials=3), draw_curve(0))
+    asked = [event["arm_id"].rpartition("/")[2] for event in driver.journal.events
+             if event["type"] == "asked" and event["stage"] == "tune"]
+    assert asked == ["ce", "two"] * 3
+
+
+def test_a_finisher_is_wanted_beside_the_immune_ones():
+    # trial 1 is immune and ends; of one trial at the rung a third is none, and still it goes on
+    driver = replay(make_study(methods="ce", trials=2, immune=0.5), draw_curve(0))
+    trials = driver.planner.state.of_arm("tune", driver.study.arms[0].arm_id)
+    assert [(t.immune, t.status, t.epoch) for t in trials] == [(False, "completed", 9), (True, "completed", 9)]
+
+
+def test_without_early_stopping_no_trial_is_immune():
+    driver = replay(make_study(methods="ce", rule="none", trials=4, immune=0.5), draw_curve(0))
+    assert not any(trial.immune for trial in driver.planner.state.trials.values())
+
+
+def test_the_search_learns_of_a_diverged_trial_that_it_was_worst(monkeypatch):
+    told = _capture(monkeypatch)
+    broken = lambda job: [0.5, math.nan] + [0.5] * 7 if job.number == 0 else [0.5] * 9  # noqa: E731
+    replay(make_study(methods="ce", rule="none", trials=2), broken)
+    (first,) = told[1][1]
+    assert (first.state, first.value, list(first.values)) == ("pruned", None, [2])
+    assert math.isnan(first.values[2])
+
+
+def test_the_search_learns_of_an_immune_trial_what_early_stopping_would_have_left(monkeypatch):
+    told = _capture(monkeypatch)
+    level = {0: 0.9, 1: 0.1, 2: 0.8}  # number 1 is immune: below the best third at its first rung
+    replay(make_study(methods="ce", trials=4, immune=0.5, rule="asha"), lambda job: [level.get(job.number, 0.5)] * 9)
+    immune = told[2][1][1]
+    assert (immune.state, immune.value, immune.values) == ("pruned", None, {1: 0.1})
+
+
+def _capture(monkeypatch):
+    """Every history that the search is told, as (arm's label, what it was told)."""
+    told = []
+    propose = planner.propose
+
+    def listen(arm, history, **how):
+        told.append((arm.label, history))
+        return propose(arm, history, **how)
+
+    monkeypatch.setattr(planner, "propose", listen)
+    return told
 
 
 def _tune_trials(driver, *, number):

@@ -76,6 +76,18 @@ def test_a_trial_whose_worker_is_killed_goes_on_elsewhere_from_its_checkpoint(tm
     assert epochs == [(1, 1), (2, row["jobs"])]  # job 1 paused after the epoch that no later job repeats
 
 
+def test_a_worker_that_ran_out_of_memory_ends_and_takes_no_other_job_with_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("KILLER_FOLDER", str(tmp_path))
+    text = TINY.replace("[ce, kd]", "[ce, {label: odd, method: 'tests.sweeps.killers:AlwaysOutOfMemory'}]")
+    directory = _run_on_ray(tmp_path, text + "failure: {retries: 1, max_failed_fraction: 1.0}\n")
+    _assert_whole(directory)
+    events = list(read_events(directory / "journal" / "events.jsonl"))
+    assert [event for event in events if event.get("how") == "lost"] == []
+    odd = _read(directory, "trials", method_label="odd")
+    assert {(row["status"], row["error_type"], row["jobs"]) for row in odd} == {("failed", "out_of_memory", 2)}
+    assert _read(directory, "trials", method_label="ce", status="failed") == []
+
+
 def test_the_drivers_own_error_is_not_lost_in_tune(tmp_path, monkeypatch):
     driver, directory = disk.open_driver(tmp_path)
     full = OSError("no space left on device")
