@@ -99,6 +99,18 @@ def test_a_second_study_finds_the_teacher_of_the_first(finished: tuple[Path, Ran
     assert "teacher" not in ran.err
 
 
+def test_a_study_that_was_refused_before_it_began_runs_once_it_is_right(finished: tuple[Path, Ran]):
+    directory, _ = finished
+    other = TINY.replace("study: tiny", "study: gated")
+    (directory / "gated.yaml").write_text(other.replace("epochs: 2}", "epochs: 2, gate: {val_top1: 0.999}}"))
+    run = ("run", "gated.yaml", "--executor", "inline", "--device", "cpu")
+    refused = run_apart(*run, cwd=directory)
+    assert refused.code == 2
+    assert "is under the study's gate 0.999" in refused.err
+    (directory / "gated.yaml").write_text(other)
+    assert run_apart(*run, cwd=directory).code == 0
+
+
 def test_an_interrupted_study_goes_on_with_the_printed_command(tmp_path: Path):
     (tmp_path / "tiny.yaml").write_text(TINY.replace("epochs: 2}", "epochs: 60}"))
     process = subprocess.Popen(
