@@ -76,7 +76,7 @@ def draw_curves(trials: pd.DataFrame, epochs: pd.DataFrame, colours: Mapping[str
     if curves.empty:
         return None
     best = _find_best_trials(trials)
-    panels = list(curves.groupby(["data", "student"], sort=False))
+    panels = list(curves.groupby(["data", "student"]))
     with mpl.rc_context(_STYLE | {"svg.hashsalt": "curves"}):
         figure, axes = _grid(len(panels), height=_PANEL_INCHES[1])
         for axis, ((data, student), group) in zip(axes, panels, strict=True):
@@ -95,7 +95,7 @@ def draw_settings(trials: pd.DataFrame, colours: Mapping[str, str]) -> str | Non
     tuned = trials[trials["stage"] == "tune"]
     panels = [
         (data, student, name, group.dropna(subset=[name]))
-        for (data, student), group in tuned.groupby(["data", "student"], sort=False)
+        for (data, student), group in tuned.groupby(["data", "student"])
         for name in _SETTINGS if _is_varied(group, name)
     ]
     if not panels:
