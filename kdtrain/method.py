@@ -25,7 +25,7 @@ class Needs:
     pooled: bool = False                    # penultimate features of student (and teacher, where there is one)
     maps: tuple[str, ...] = ()              # feature maps by name
     classifier: bool = False                # weights of both last layers
-    views: int = 1                          # augmented views of each image in a batch
+    views: int = 1                          # augmented views of each image in a batch; the loop gives one so far
     index: bool = False                     # each sample's index in the train set
 
 
@@ -78,7 +78,6 @@ class Distillation:
     needs: ClassVar[Needs] = Needs()
     search_space: ClassVar[dict[str, dict[str, Any]]] = {}       # setting -> range, as in a study file
     paper_settings: ClassVar[list[dict[str, Any]]] = []          # tried first
-    stages: ClassVar[tuple[str, ...]] = ("main",)
 
     def build(self, student: Card, teacher: Card | None, num_classes: int) -> nn.Module | None:
         """The method's own trained parameters, or None."""

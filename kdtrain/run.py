@@ -123,6 +123,8 @@ def build_run(config: TrialConfig) -> Run:
     device = prepare_device(config)
     images = _move_images(load_images(config), device)
     method = build_method(config.method, config.settings)
+    if method.needs.views != 1:
+        raise ValueError(f"method {config.method} asks for {method.needs.views} views of an image; a batch has one")
     torch.manual_seed(derive_seed(config.seed, 0, "weights"))
     student = build_model(config.student, images.info.num_classes, images.info.channels)
     card = describe_model(config.student, images.info)

@@ -71,6 +71,8 @@ def _train_one_epoch(run: Run, epoch: int) -> dict[str, Any]:
     batches = [index_B for index_B in order_N.to(device).split(config.batch_size) if len(index_B) > 1]  # for batch norm
     sums = _Sums()
     run.student.train()
+    if run.own is not None:
+        run.own.train()
     timer = _DeviceTimer(device)
     for step, index_B in enumerate(batches):
         elapsed = epoch - 1 + step / len(batches)

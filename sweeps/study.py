@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -73,7 +74,7 @@ class Study:
         """The epochs, all before the last, at which an arm's weaker trials pause or stop."""
         return () if self.stop.rule == "none" else list_rungs(self.stop.grace, self.stop.eta, self.epochs)
 
-    @property
+    @cached_property
     def config_hash(self) -> str:
         """16 hex digits of the resolved study. Where and how wide it runs is left out."""
         return digest({key: value for key, value in self.to_json().items() if key != "resources"})

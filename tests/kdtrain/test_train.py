@@ -129,6 +129,11 @@ def test_a_method_that_needs_a_teacher_says_so():
         next(train(make_config(method="kd")))
 
 
+def test_a_method_that_asks_for_more_than_the_loop_gives_is_refused():
+    with pytest.raises(ValueError, match="TwoViews asks for 2 views of an image; a batch has one"):
+        next(train(make_config(method="tests.kdtrain.trials:TwoViews")))
+
+
 def test_the_students_start_depends_on_the_seed_alone(teacher):
     with_teacher = next(train(make_config(method="kd", lr=1e-12, weight_decay=0, **teacher)))
     without = next(train(make_config(method="ce", lr=1e-12, weight_decay=0)))

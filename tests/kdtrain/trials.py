@@ -75,3 +75,9 @@ class Stateful(Distillation):
         label_B = nn.functional.cross_entropy(batch.student.logits_BC, batch.label_B, reduction="none")
         assert batch.index_B.shape == batch.label_B.shape
         return {"label": label_B, "auxiliary": self.weight * noise_B * auxiliary_B}
+
+
+class TwoViews(Stateful):
+    """Asks for what the loop does not give."""
+
+    needs: ClassVar[Needs] = Needs(views=2)
