@@ -1,0 +1,86 @@
+"""A trial's identity, and what a config may not say."""
+
+import dataclasses
+import json
+import re
+
+import pytest
+
+from kdtrain.__main__ import main
+from kdtrain.config import TrialConfig
+from tests.kdtrain.trials import make_config
+
+PLACE = {"device": "cuda:1", "data_root": "/data", "download": True, "weights_dir": "/weights"}
+OTHER = {
+    "data": "cifar10", "student": "resnet20", "method": "kd", "settings": {"weight": 2.0}, "validation": 300,
+    "split_seed": 1, "train_on": "train+validation", "train_images": 50, "augment": "none", "padding": 2, "epochs": 5,
+    "batch_size": 16, "lr": 0.2, "momentum": 0.5, "nesterov": True, "weight_decay": 0.0, "schedule": "step",
+    "milestones": (0.5,), "decay": 0.2, "warmup_epochs": 1, "seed": 1, "epoch_rule": "best_val", "measure_test": True,
+    "deterministic": True,
+}
+
+
+def test_where_a_trial_runs_is_not_what_it_is():
+    assert {make_config(**{name: value}).trial_id for name, value in PLACE.items()} == {make_config().trial_id}
+
+
+def test_every_other_field_is_part_of_the_identity():
+    together = {"teacher", "teacher_id"}
+    assert OTHER.keys() | PLACE.keys() | together == {field.name for field in dataclasses.fields(TrialConfig)}
+    ids = [make_config(**{name: value}).trial_id for name, value in OTHER.items()]
+    ids += [make_config(teacher="resnet20", teacher_id=name).trial_id for name in ("w1", "w2")]
+    assert len({*ids, make_config().trial_id}) == len(ids) + 1
+
+
+def test_the_identity_of_a_trial_never_changes():
+    assert TrialConfig(data="digits", student="resnet8").trial_id == "t99f35eebabc05c68"
+    assert TrialConfig.from_dict(make_config().to_dict()) == make_config()
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"epochs": 0}, "epochs: 0 is below 1"),
+        ({"batch_size": 1}, "batch_size: 1 is below 2"),
+        ({"lr": float("nan")}, "lr: nan is not a positive number"),
+        ({"schedule": "cosin"}, "schedule: 'cosin' is none of constant, step, cosine"),
+        ({"epoch_rule": "best_val", "validation": 0}, "epoch_rule: best_val needs a validation split"),
+        ({"teacher": "resnet20"}, "teacher and teacher_id go together"),
+    ],
+)
+def test_what_cannot_be_trained_is_one_sentence(changes, says):
+    with pytest.raises(ValueError, match=says):
+        make_config(**changes)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (None, r"config\.json: no such file"),
+        ("{", r"config\.json: not JSON"),
+        ("[]", r"config\.json: not a JSON object but list"),
+        ('{"data": "digits", "studnet": "resnet8"}', "no setting `studnet`. Did you mean `student`"),
+        ('{"data": "digits"}', "missing 1 required positional argument: 'student'"),
+        ('{"data": "digts", "student": "resnet8"}', "Did you mean `digits`"),
+        ('{"data": "digits", "student": "resnet9"}', "Did you mean `resnet8`"),
+        ('{"data": "digits", "student": "resnet8", "method": "kdd"}', "Did you mean `kd`"),
+        ('{"data": "digits", "student": "resnet8(width=2)", "lr": 1e9, "validation": 400}', "not a finite number"),
+    ],
+)
+def test_the_command_answers_a_wrong_config_with_one_sentence_and_2(tmp_path, capsys, text, says):
+    path = tmp_path / "config.json"
+    if text is not None:
+        path.write_text(text)
+    assert main([str(path)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert re.search(says, said)
+
+
+def test_the_command_goes_on_from_its_checkpoint(tmp_path, capsys):
+    (tmp_path / "config.json").write_text(json.dumps(make_config().to_dict()))
+    command = [str(tmp_path / "config.json"), "--checkpoint", str(tmp_path / "c.pt")]
+    assert main(command) == 0
+    assert [json.loads(line).get("epoch") for line in capsys.readouterr().out.splitlines()] == [1, 2, 3, 3]
+    assert main(command) == 0
+    assert capsys.readouterr().out == ""
