@@ -119,23 +119,32 @@ class Run:
 
 
 def build_run(config: TrialConfig) -> Run:
-    """The trial before its first epoch, on its device."""
+    """The trial before its first epoch, on its device. Raises ValueError for names, data or teachers that are missing."""
+    images = load_images(config)
+    teacher = None
+    if asks_teacher(build_method(config.method, config.settings).needs):
+        if config.teacher is None or config.weights_dir is None:
+            hint = "give teacher, teacher_id and weights_dir"
+            raise ValueError(f"method {config.method} needs a teacher\n\nhint: {hint}")
+        teacher = load_teacher(Path(config.weights_dir), config.teacher_id, images.info)
+    return assemble_run(config, images, teacher=teacher)
+
+
+def assemble_run(config: TrialConfig, images: Images, *, teacher: nn.Module | None) -> Run:
+    """The same from images and a teacher that are there already. `teacher`: frozen, where the method asks for one."""
     device = prepare_device(config)
-    images = _move_images(load_images(config), device)
+    images = _move_images(images, device)
     method = build_method(config.method, config.settings)
     if method.needs.views != 1:
         raise ValueError(f"method {config.method} asks for {method.needs.views} views of an image; a batch has one")
     torch.manual_seed(derive_seed(config.seed, 0, "weights"))
     student = build_model(config.student, images.info.num_classes, images.info.channels)
     card = describe_model(config.student, images.info)
-    needs_teacher = asks_teacher(method.needs)
-    if needs_teacher and (config.teacher is None or config.weights_dir is None):
-        raise ValueError(f"method {config.method} needs a teacher\n\nhint: give teacher, teacher_id and weights_dir")
-    teacher_card = describe_model(config.teacher, images.info) if needs_teacher else None
+    teacher_card = None if teacher is None else describe_model(config.teacher, images.info)
     own = method.build(card, teacher_card, images.info.num_classes)
-    teacher, teacher_logits_val_NC = None, None
-    if needs_teacher:
-        teacher = load_teacher(Path(config.weights_dir), config.teacher_id, images.info).to(device)
+    teacher_logits_val_NC = None
+    if teacher is not None:
+        teacher.to(device)
         teacher_logits_val_NC = None if images.val is None else predict(teacher, images.val, images.info)
     student.to(device)
     trained = list(student.parameters())

@@ -78,19 +78,26 @@ def _train_one_epoch(run: Run, epoch: int) -> dict[str, Any]:
         elapsed = epoch - 1 + step / len(batches)
         set_lr(run.optimizer, compute_lr(config, elapsed))
         moment = {"epoch": epoch, "progress": elapsed / config.epochs, "generator": method_generator}
-        batch = _build_batch(run, index_B, view_N[index_B], **moment)
-        terms = {name: term.mean() for name, term in run.method(batch, run.own).items()}
-        loss = sum(terms.values())
-        run.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        run.optimizer.step()
-        sums.add(batch, loss, terms)
+        sums.add(*train_on_batch(run, index_B, view_N[index_B], **moment))
     return {
         "epoch": epoch,
         "lr": compute_lr(config, epoch - 1),
         **sums.to_row(),
         "device_seconds": timer.stop(),
     }
+
+
+def train_on_batch(
+    run: Run, index_B: Tensor, view_B: Tensor, **moment: Any
+) -> tuple[Batch, Tensor, dict[str, Tensor]]:
+    """One step. The batch, its loss and the mean of each term; `moment`: epoch, progress, generator."""
+    batch = _build_batch(run, index_B, view_B, **moment)
+    terms = {name: term.mean() for name, term in run.method(batch, run.own).items()}
+    loss = sum(terms.values())
+    run.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    run.optimizer.step()
+    return batch, loss, terms
 
 
 def _build_batch(run: Run, index_B: Tensor, view_B: Tensor, **moment: Any) -> Batch:

@@ -16,13 +16,13 @@ import torch
 from torch import nn
 
 from analysis import tables
-from kdtrain.augment import normalise
 from kdtrain.config import TrialConfig
-from kdtrain.images import DataInfo, load_info
-from kdtrain.method import Batch, build_method
-from kdtrain.model import build_model, describe_model
-from kdtrain.optim import build_optimizer
-from kdtrain.run import asks_teacher, prepare_device
+from kdtrain.evaluate import BATCH, predict
+from kdtrain.images import DataInfo, Images, Split, load_info
+from kdtrain.method import asks_teacher, build_method
+from kdtrain.model import build_model
+from kdtrain.run import assemble_run
+from kdtrain.train import train_on_batch
 from sweeps.asha import is_immune
 from sweeps.study import Arm, Study, Teacher
 
@@ -160,59 +160,35 @@ def find_seconds_per_epoch(results: Iterable[Path]) -> SecondsPerEpoch:
 
 
 def measure_seconds_per_epoch(config: TrialConfig) -> float:
-    """The seconds that an epoch of the trial takes here, by a few steps on random images. No data is read."""
-    info, device = load_info(config.data), prepare_device(config)
+    """The seconds that an epoch of the trial takes here, by a few of its own steps on random images. Reads no data."""
+    info = load_info(config.data)
     with torch.random.fork_rng():
-        trial = _Timed(config, info, device)
-        steps = math.ceil(count_train_images(config, info) / config.batch_size)
-        measured = 0 if config.train_on == "train+validation" else config.validation
-        return steps * _time(trial.step, device) + measured / config.batch_size * _time(trial.predict, device)
+        run = assemble_run(config, _draw_images(config, info), teacher=_build_teacher(config, info))
+        index_B = torch.arange(config.batch_size, device=run.device)
+        view_B = torch.zeros_like(index_B)
+        moment = {"epoch": 1, "progress": 0.0, "generator": torch.Generator()}
+        step_seconds = _time(lambda: train_on_batch(run, index_B, view_B, **moment), run.device)
+        predict_seconds = _time(lambda: predict(run.network, run.images.test, info), run.device)
+    steps = math.ceil(count_train_images(config, info) / config.batch_size)
+    measured = 0 if config.train_on == "train+validation" else config.validation
+    return steps * step_seconds + measured / len(run.images.test) * predict_seconds
 
 
-class _Timed:
-    """A trial on one batch of random images."""
+def _draw_images(config: TrialConfig, info: DataInfo) -> Images:
+    """One batch to train on and one to measure, of noise."""
 
-    def __init__(self, config: TrialConfig, info: DataInfo, device: torch.device) -> None:
-        self.info = info
-        self.method = build_method(config.method, config.settings)
-        self.student = build_model(config.student, info.num_classes, info.channels).to(device)
-        needs_teacher = asks_teacher(self.method.needs)
-        self.teacher = _build_teacher(config, info, device) if needs_teacher else None
-        teacher_card = describe_model(config.teacher, info) if needs_teacher else None
-        self.own = self.method.build(describe_model(config.student, info), teacher_card, info.num_classes)
-        own = [] if self.own is None else list(self.own.to(device).parameters())
-        self.optimizer = build_optimizer([*self.student.parameters(), *own], config)
-        shape = (config.batch_size, info.channels, *info.size)
-        self.image_BCHW = torch.randint(256, shape, dtype=torch.uint8).to(device)
-        self.label_B = torch.randint(info.num_classes, (config.batch_size,)).to(device)
+    def draw(count: int) -> Split:
+        image_NCHW = torch.randint(256, (count, info.channels, *info.size), dtype=torch.uint8)
+        return Split(image_NCHW, torch.randint(info.num_classes, (count,)))
 
-    def step(self) -> None:
-        self.student.train()
-        image_BCHW = normalise(self.image_BCHW, self.info)
-        with torch.no_grad():
-            teacher = None if self.teacher is None else self.teacher.outputs(image_BCHW)
-        batch = Batch(
-            student=self.student.outputs(image_BCHW),
-            teacher=teacher,
-            label_B=self.label_B,
-            student_classifier=self.student.classifier,
-            teacher_classifier=None if self.teacher is None else self.teacher.classifier,
-            index_B=torch.arange(len(self.label_B), device=self.label_B.device),
-            view_B=torch.zeros_like(self.label_B),
-            generator=torch.Generator(),
-        )
-        loss = sum(term.mean() for term in self.method(batch, self.own).values())
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
-
-    @torch.no_grad()
-    def predict(self) -> None:
-        self.method.deployed(self.student, self.own).eval()(normalise(self.image_BCHW, self.info))
+    train, test = draw(config.batch_size), draw(BATCH)
+    return Images(info, train, val=None, test=test, split_hash="", train_index_N=torch.arange(config.batch_size))
 
 
-def _build_teacher(config: TrialConfig, info: DataInfo, device: torch.device) -> nn.Module:
-    return build_model(config.teacher, info.num_classes, info.channels).to(device).eval()
+def _build_teacher(config: TrialConfig, info: DataInfo) -> nn.Module | None:
+    if not asks_teacher(build_method(config.method, config.settings).needs):
+        return None
+    return build_model(config.teacher, info.num_classes, info.channels).eval().requires_grad_(False)
 
 
 def _time(step: Callable[[], None], device: torch.device) -> float:

@@ -3,6 +3,7 @@ import pytest
 from analysis import tables
 from kdtrain.images import load_info
 from sweeps import cost
+from tests.kdtrain.trials import make_config
 from tests.sweeps.tiny_study import WHOLE, change, read
 
 
@@ -68,6 +69,16 @@ def test_an_epoch_is_timed_with_and_without_a_teacher_and_needs_no_data(index):
     study = read(change("recipe: small, epochs: 9", "recipe: small, epochs: 9, batch_size: 8")).at(data_root="/nowhere")
     config = study.trial_config(study.arms[index], {}, seed=0, stage="tune")
     assert cost.measure_seconds_per_epoch(config) > 0
+
+
+def test_a_method_that_the_loop_refuses_is_refused_when_it_is_planned():
+    config = make_config(method="tests.kdtrain.trials:TwoViews")
+    with pytest.raises(ValueError, match="asks for 2 views of an image"):
+        cost.measure_seconds_per_epoch(config)
+
+
+def test_a_method_with_parameters_of_its_own_is_timed():
+    assert cost.measure_seconds_per_epoch(make_config(method="tests.kdtrain.trials:Stateful")) > 0
 
 
 def test_seconds_come_from_an_earlier_study_of_the_same_models_and_method(tmp_path, monkeypatch):
