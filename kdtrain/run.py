@@ -119,7 +119,7 @@ class Run:
 
 
 def build_run(config: TrialConfig) -> Run:
-    """The trial before its first epoch, on its device. Raises ValueError for names, data or teachers that are missing."""
+    """The trial before its first epoch, on its device. Raises ValueError where names, data or teachers are missing."""
     images = load_images(config)
     teacher = None
     if asks_teacher(build_method(config.method, config.settings).needs):
