@@ -1,4 +1,4 @@
-"""The answer to a question about studies: rows with named, explained columns, and what to know before believing them."""
+"""The answer to a question about studies: rows with explained columns, and what to know before believing them."""
 
 from __future__ import annotations
 

@@ -55,6 +55,7 @@ TRIALS = (
     Column("train_on", "string", "", "split trained on: train or train+validation"),
     Column("immune", "bool", "", "ran to the end whatever its rungs said, so that the cost of stopping is measured"),
     Column("status", "string", "", "completed, stopped (by a rung), diverged or failed"),
+    Column("stop_reason", "string", "", "why a stopped trial stopped: rung, arm_done, given_up; null where it did not"),
     Column("rung", "int64", "epochs", "the last rung that the trial reached"),
     Column("epochs_planned", "int64", "epochs", "epochs of the full budget"),
     Column("epochs_done", "int64", "epochs", "epochs trained, each counted once"),
@@ -73,6 +74,8 @@ TRIALS = (
     Column("retries", "int64", "", "jobs begun again after an error of the trial's own"),
     Column("teacher_pass", "string", "", "where the teacher's output came from: none, live or table"),
     Column("deterministic", "bool", "", "whether a repetition on the same machine is equal bit for bit"),
+    Column("precision", "string", "", "arithmetic of the student's step: float32, tf32, bfloat16 or float16"),
+    Column("memory_format", "string", "", "layout of the student's images: contiguous or channels_last"),
     Column("wall_seconds", "float64", "s", "elapsed time over all jobs"),
     Column("device_seconds", "float64", "s", "time the accelerator computed, by CUDA events; null on the CPU"),
     Column("cpu_seconds", "float64", "s", "processor time of the worker over all jobs"),
@@ -125,6 +128,18 @@ EVALS = (
     Column("num_images", "int64", "", "images measured"),
 )
 
+TEST_CURVES = (
+    Column("study_id", "string", "", "study that the trial belongs to"),
+    Column("trial_id", "string", "", "repeat trial"),
+    Column("epoch", "int64", "epochs", "number of passes done, from 1"),
+    Column("test_top1", "float64", "fraction", "top-1 on test; never selected on, see repeat.test_curve"),
+    Column("test_top5", "float64", "fraction", "top-5 on test"),
+    Column("test_nll", "float64", "nats", "negative log-likelihood on test"),
+    Column("test_ece", "float64", "fraction", "expected calibration error on test"),
+    Column("test_agreement", "float64", "fraction", "test images where student and teacher agree"),
+    Column("num_images", "int64", "", "test images measured"),
+)
+
 TEACHERS = (
     Column("teacher_id", "string", "", "hash of the teacher's recipe, or of the imported file"),
     Column("data", "string", "", "data set it was trained on"),
@@ -161,6 +176,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "trials": TRIALS,
     "epochs": EPOCHS,
     "evals": EVALS,
+    "test_curves": TEST_CURVES,
     "teachers": TEACHERS,
     "environments": ENVIRONMENTS,
 }
