@@ -174,9 +174,7 @@ def build_app() -> typer.Typer:
     for verb in (run, resume, status, validate, plan):
         app.command()(verb)
     app.command("list")(list_)
-    for verb in (analysis_cli.leaderboard, analysis_cli.sql, analysis_cli.report):
-        app.command()(verb)
-    app.command("tables")(analysis_cli.describe)
+    analysis_cli.mount(app)
     return app
 
 

@@ -1,0 +1,47 @@
+"""`leaderboard` and `report`: every method on every pair."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+import analysis
+from analysis.commands.directories import Directories, Directory
+from analysis.commands.printing import AsJson
+
+
+class BoardFormat(StrEnum):
+    terminal = "terminal"
+    markdown = "markdown"
+    csv = "csv"
+    json = "json"
+
+
+def leaderboard(
+    directories: Directories,
+    form: Annotated[BoardFormat, typer.Option("--format", help="How to show it.")] = BoardFormat.terminal,
+    as_json: AsJson = False,
+) -> None:
+    """Show every method on every pair: test top-1 over fresh seeds, with intervals and what the search cost."""
+    from analysis import render
+
+    board = analysis.open(directories).leaderboard()
+    if as_json or form is BoardFormat.json:
+        sys.stdout.write(render.to_json(board) + "\n")
+    elif form is BoardFormat.csv:
+        sys.stdout.write(render.to_csv(board))
+    elif form is BoardFormat.markdown:
+        sys.stdout.write(render.to_markdown(board))
+    else:
+        render.print_terminal(board, Console())
+
+
+def report(directory: Directory) -> None:
+    """Write report.html into the study's directory: the board, learning curves and settings in one file."""
+    from analysis.report import write_report
+
+    sys.stdout.write(f"{write_report(directory)}\n")

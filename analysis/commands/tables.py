@@ -1,0 +1,59 @@
+"""`sql` and `tables`: a study's rows as they are, and what their columns mean."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+import analysis
+from analysis.commands.directories import Directory
+from analysis.commands.printing import ROWS_SHOWN, AsJson, RowsFormat, RowsFormatOption
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def sql(
+    directory: Directory,
+    query: Annotated[str, typer.Argument(help="One SELECT over studies, trials, epochs, evals, teachers, ...")],
+    form: RowsFormatOption = RowsFormat.table,
+    as_json: AsJson = False,
+) -> None:
+    """Answer one SELECT over a study's tables; `kdsweep tables` lists the columns."""
+    rows = analysis.open(directory).sql(query)
+    if as_json or form is RowsFormat.json:
+        sys.stdout.write(rows.to_json(orient="records", date_format="iso", date_unit="us", double_precision=15) + "\n")
+    elif form is RowsFormat.csv:
+        sys.stdout.write(rows.to_csv(index=False, lineterminator="\n"))
+    else:
+        _print_rows(rows)
+
+
+def describe() -> None:
+    """Print every table and column with unit and meaning, as Markdown."""
+    from analysis.columns import describe_tables
+
+    sys.stdout.write(describe_tables())
+
+
+def _print_rows(rows: pd.DataFrame) -> None:
+    table = Table()
+    for name in rows.columns:
+        table.add_column(Text(str(name)))
+    for values in rows.head(ROWS_SHOWN).itertuples(index=False):
+        table.add_row(*(Text(_format(value)) for value in values))
+    Console().print(table)
+    if len(rows) > ROWS_SHOWN:
+        sys.stderr.write(f"{len(rows) - ROWS_SHOWN:,} more rows: see --format csv\n")
+
+
+def _format(value: object) -> str:
+    import pandas as pd
+
+    missing = pd.api.types.is_scalar(value) and pd.isna(value)
+    return "-" if missing else f"{value:.6g}" if isinstance(value, float) else str(value)
