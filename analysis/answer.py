@@ -13,7 +13,8 @@ class Field:
     """One column of an answer. Shares are fractions here; only a renderer turns them into per cent."""
 
     name: str
-    unit: str       # fraction, difference (of two fractions), share (shown as it is), rank, s, bytes, or "" for others
+    unit: str       # fraction and difference (of two fractions; shown in per cent and pp), share (shown as it is),
+                    # rank, p, nats, s, bytes, text, or "" for counts and others
     meaning: str
     better: str = ""    # high or low where one value can be called best
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from analysis.formatting import format_head, format_value
+
 if TYPE_CHECKING:
-    from analysis.answer import Answer, Field
+    from analysis.answer import Answer
 
 ROWS_SHOWN = 1000   # in a terminal; CSV and JSON have all. Chosen by hand
 _NO_EDGE = 100_000  # characters
@@ -58,43 +59,13 @@ def print_answer(answer: Answer, console: Console) -> None:
     for key in shown:
         table.add_column(key.replace("_", " "))
     for field in answer.fields:
-        table.add_column(head(field), justify="right")
+        table.add_column(format_head(field), justify="right")
     for row in answer.rows[:ROWS_SHOWN]:
-        cells = [format_value(None, row[key]) for key in shown]
-        table.add_row(*map(Text, cells), *(Text(format_value(field, row[field.name])) for field in answer.fields))
+        cells = [format_value(row[key]) for key in shown]
+        cells += [format_value(row[field.name], field.unit) for field in answer.fields]
+        table.add_row(*map(Text, cells))
     if not console.is_terminal:
         console = Console(highlight=False, width=max(1, Console(width=_NO_EDGE).measure(table).maximum))
     console.print(table)
     if len(answer.rows) > ROWS_SHOWN:
         sys.stderr.write(f"{len(answer.rows) - ROWS_SHOWN:,} more rows: see --format csv\n")
-
-
-def head(field: Field) -> str:
-    """The column's name as a person reads it, with its sign."""
-    return field.name.removeprefix("num_").replace("_", " ") + _SIGNS.get(field.unit, "")
-
-
-def format_value(field: Field | None, value: Any) -> str:
-    """The value as a person reads it: per cent, percentage points, time; "-" where it is missing."""
-    if value is None:
-        return "-"
-    if field is not None and field.unit in _FORMATS:
-        return _FORMATS[field.unit](value)
-    return f"{value:.4g}" if isinstance(value, float) and math.isfinite(value) else str(value)
-
-
-def format_seconds(seconds: float) -> str:
-    """Seconds under a minute, else minutes, else hours."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
-
-
-_SIGNS = {"fraction": " %", "difference": " pp"}  # pp: percentage points
-_FORMATS = {
-    "fraction": lambda value: f"{100 * value:.2f}",
-    "difference": lambda value: f"{100 * value:+.2f}",
-    "share": lambda value: f"{value:.2f}",
-    "rank": lambda value: f"{value:.2f}",
-    "s": format_seconds,
-}
