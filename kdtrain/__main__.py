@@ -34,7 +34,7 @@ def _train(config: TrialConfig, path: Path | None) -> None:
         if path is not None:
             checkpoint.save(path, epoch.run.state_dict())
         evals = epoch.run.evals
-        _print(epoch.row)
+        _print(epoch.row | {name: value for name, value in epoch.test.items() if name.startswith("test_")})
         if epoch.diverged:
             raise ValueError(f"epoch {epoch.row['epoch']}: the loss is not a finite number\n\nhint: lower lr")
     for found in evals:

@@ -11,6 +11,7 @@ from typing import Any
 
 Setting = float | int | str
 _PLACE = {"identity": False}  # where a trial runs is not what it is
+_LOOK = {"identity": False}   # nor is what is looked at on the way: it moves no weight and no random number
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class TrialConfig:
     seed: int = 0
     epoch_rule: str = "last"                    # which epoch is the trial's result: last, best_val
     measure_test: bool = False                  # measure test once, after the last epoch
+    test_curve: bool = field(default=False, metadata=_LOOK)  # and after every epoch; nothing is ever selected on it
     deterministic: bool = False                 # CUDA: deterministic kernels (slower); the CPU always is
 
     device: str = field(default="auto", metadata=_PLACE)              # auto, cpu, cuda, cuda:1
@@ -62,12 +64,12 @@ class TrialConfig:
 
     @property
     def trial_id(self) -> str:
-        """`t` and 16 hex digits of the hash of everything but the place."""
+        """`t` and 16 hex digits of the hash of everything but the place and what is looked at."""
         return "t" + digest(self.identity())
 
     def identity(self) -> dict[str, Any]:
         """The fields that define the trial, as plain JSON values."""
-        return {name: value for name, value in self.to_dict().items() if name not in _place_names()}
+        return {name: value for name, value in self.to_dict().items() if name not in _list_outside()}
 
     def to_dict(self) -> dict[str, Any]:
         """Every field as plain JSON values; `TrialConfig(**d)` gives the trial back."""
@@ -91,7 +93,8 @@ def digest(value: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _place_names() -> frozenset[str]:
+def _list_outside() -> frozenset[str]:
+    """The fields that are no part of the identity."""
     return frozenset(f.name for f in dataclasses.fields(TrialConfig) if f.metadata.get("identity") is False)
 
 
@@ -117,5 +120,7 @@ def _check(config: TrialConfig) -> None:
         raise ValueError(f"lr: {config.lr!r} is not a positive number")
     if config.epoch_rule == "best_val" and (config.train_on != "train" or not config.validation):
         raise ValueError("epoch_rule: best_val needs a validation split that is not trained on")
+    if config.test_curve and not config.measure_test:
+        raise ValueError("test_curve: needs measure_test: a trial that settings are selected on never sees test")
     if (config.teacher is None) != (config.teacher_id is None):
         raise ValueError("teacher and teacher_id go together: a teacher's model and which weights of it")

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from kdtrain.augment import Augment
 from kdtrain.config import TrialConfig
 from kdtrain.evaluate import predict
-from kdtrain.images import Images, Split, load_images
-from kdtrain.method import Distillation, asks_teacher, build_method
+from kdtrain.images import DataInfo, Images, Split, load_images
+from kdtrain.method import Card, Distillation, asks_teacher, build_method
 from kdtrain.model import build_model, describe_model
 from kdtrain.optim import build_optimizer
 from kdtrain.randomness import derive_seed
@@ -42,8 +42,10 @@ class Run:
     student_macs: int
     padded_NCHW: Tensor                           # uint8 train images, padded for the crop
     teacher_logits_val_NC: Tensor | None          # for agreement
+    teacher_logits_test_NC: Tensor | None         # the same, where test is measured after every epoch
     epoch: int = 0
     rows: list[dict[str, Any]] = field(default_factory=list)
+    test_curve: list[dict[str, Any]] = field(default_factory=list)
     evals: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, Any] = field(default_factory=dict)
     spent: dict[str, float] = field(default_factory=lambda: {"wall_seconds": 0.0, "cpu_seconds": 0.0, "peak_bytes": 0})
@@ -53,9 +55,12 @@ class Run:
         """What is measured and shipped."""
         return self.method.deployed(self.student, self.own)
 
-    def close_epoch(self, epoch: int, row: dict[str, Any], *, cpu_seconds: float) -> None:
-        self.epoch = epoch
+    def close_epoch(self, row: dict[str, Any], test: dict[str, Any], *, cpu_seconds: float) -> None:
+        """Takes in the epoch's row, and its measurement on test where there is one."""
+        self.epoch = row["epoch"]
         self.rows.append(row)
+        if test:
+            self.test_curve.append(test)
         self.spent["wall_seconds"] += row["epoch_seconds"]
         self.spent["cpu_seconds"] += cpu_seconds
         if row["device_seconds"] is not None:
@@ -87,6 +92,7 @@ class Run:
             "modules": self._modules_state(),
             "optimizer": self.optimizer.state_dict(),
             "rows": self.rows,
+            "test_curve": self.test_curve,
             "evals": self.evals,
             "best": self.best,
             "spent": self.spent,
@@ -94,19 +100,29 @@ class Run:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Raises ValueError where the trial asks for a curve that the state's epochs were trained without."""
+        curve = state.get("test_curve", [])  # a state of before there were curves has none
+        if self.config.test_curve and len(curve) < state["epoch"]:
+            raise ValueError(
+                f"test_curve: the checkpoint's {state['epoch']} epochs were trained without it\n\n"
+                "hint: train the trial from its beginning, or without test_curve"
+            )
         self._load_modules(state["modules"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.test_curve = curve if self.config.test_curve else []
         for name in ("epoch", "rows", "evals", "best", "spent"):
             setattr(self, name, state[name])
 
     def facts(self) -> dict[str, Any]:
-        """What is true of the whole trial: sizes, and how its teacher was asked."""
+        """What is true of the whole trial: sizes, how its teacher was asked, how it computes."""
         return {
             "student_params": self.student_params,
             "deployed_params": sum(p.numel() for p in self.network.parameters()),
             "student_macs": self.student_macs,
             "teacher_pass": "live" if self.teacher is not None else "none",
             "deterministic": self.device.type == "cpu" or self.config.deterministic,
+            "precision": _find_precision(self.student, self.device),
+            "memory_format": "contiguous" if self.padded_NCHW.is_contiguous() else "channels_last",
         }
 
     def _modules_state(self) -> dict[str, Any]:
@@ -137,15 +153,14 @@ def assemble_run(config: TrialConfig, images: Images, *, teacher: nn.Module | No
     method = build_method(config.method, config.settings)
     if method.needs.views != 1:
         raise ValueError(f"method {config.method} asks for {method.needs.views} views of an image; a batch has one")
-    torch.manual_seed(derive_seed(config.seed, 0, "weights"))
-    student = build_model(config.student, images.info.num_classes, images.info.channels)
-    card = describe_model(config.student, images.info)
-    teacher_card = None if teacher is None else describe_model(config.teacher, images.info)
-    own = method.build(card, teacher_card, images.info.num_classes)
-    teacher_logits_val_NC = None
+    student, own, card = build_modules(config, images.info)
+    measured = {"val": images.val, "test": images.test if config.test_curve else None}
+    teacher_logits: dict[str, Tensor] = {}
     if teacher is not None:
         teacher.to(device)
-        teacher_logits_val_NC = None if images.val is None else predict(teacher, images.val, images.info)
+        teacher_logits = {
+            name: predict(teacher, split, images.info) for name, split in measured.items() if split is not None
+        }
     student.to(device)
     trained = list(student.parameters())
     if own is not None:
@@ -164,8 +179,22 @@ def assemble_run(config: TrialConfig, images: Images, *, teacher: nn.Module | No
         student_params=card.params,
         student_macs=card.macs,
         padded_NCHW=augment.pad(images.train.image_NCHW),
-        teacher_logits_val_NC=teacher_logits_val_NC,
+        teacher_logits_val_NC=teacher_logits.get("val"),
+        teacher_logits_test_NC=teacher_logits.get("test"),
     )
+
+
+def build_modules(config: TrialConfig, info: DataInfo) -> tuple[nn.Module, nn.Module | None, Card]:
+    """The student and the method's own parameters before the first epoch, and what the student offers.
+
+    Needs neither data nor a teacher's weights.
+    """
+    method = build_method(config.method, config.settings)
+    torch.manual_seed(derive_seed(config.seed, 0, "weights"))
+    student = build_model(config.student, info.num_classes, info.channels)
+    card = describe_model(config.student, info)
+    teacher_card = describe_model(config.teacher, info) if asks_teacher(method.needs) else None
+    return student, method.build(card, teacher_card, info.num_classes), card
 
 
 def prepare_device(config: TrialConfig) -> torch.device:
@@ -197,6 +226,17 @@ def _copy_to_cpu(state: Any) -> Any:
     if isinstance(state, dict):
         return {name: _copy_to_cpu(value) for name, value in state.items()}
     return state.detach().cpu().clone() if isinstance(state, Tensor) else state
+
+
+def _find_precision(student: nn.Module, device: torch.device) -> str:
+    """The type of the weights; tf32 where a GPU may round them so: cuDNN's convolutions do unless they are told not to.
+
+    TF32 came with compute capability 8.0 (Ampere).
+    """
+    dtype = next(student.parameters()).dtype
+    is_allowed = torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32
+    can_round = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+    return "tf32" if dtype == torch.float32 and is_allowed and can_round else str(dtype).removeprefix("torch.")
 
 
 def _measure_peak_bytes(device: torch.device) -> int:

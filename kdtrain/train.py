@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ class Epoch:
     """One pass over the train images, measured. `run` is the live trial: save it before asking for the next epoch."""
 
     row: dict[str, Any]           # the columns of the table `epochs` that a trial knows of itself
+    test: dict[str, Any]          # those of `test_curves`; empty where the trial asks for no curve
     diverged: bool                # the loss was not a finite number
     run: Run
 
@@ -49,16 +51,19 @@ def train(config: TrialConfig, checkpoint: Path | dict[str, Any] | None = None) 
     if checkpoint is not None:
         run.load_state_dict(checkpoint)
     for epoch in range(run.epoch + 1, config.epochs + 1):
-        started, cpu_started = time.perf_counter(), time.process_time()
+        clock = _Clock()
         row = _train_one_epoch(run, epoch)
         diverged = not math.isfinite(row["loss_total"])
         row |= _validate(run)
         run.keep_if_best(epoch, row["val_top1"])
+        with clock.paused():  # a study with curves costs what it costs without
+            test = _measure_test(run, epoch) if config.test_curve else {}
         if epoch == config.epochs and not diverged:
             run.evals = _measure_finally(run)
-        row |= {"epoch_seconds": time.perf_counter() - started, "ended_at": time.time()}
-        run.close_epoch(epoch, row, cpu_seconds=time.process_time() - cpu_started)
-        yield Epoch(row=row, diverged=diverged, run=run)
+        wall_seconds, cpu_seconds = clock.read()
+        row |= {"epoch_seconds": wall_seconds, "ended_at": time.time()}
+        run.close_epoch(row, test, cpu_seconds=cpu_seconds)
+        yield Epoch(row=row, test=test, diverged=diverged, run=run)
 
 
 def _train_one_epoch(run: Run, epoch: int) -> dict[str, Any]:
@@ -156,6 +161,29 @@ class _Sums:
         }
 
 
+class _Clock:
+    """Elapsed and processor seconds since it was made, less those of its pauses."""
+
+    def __init__(self) -> None:
+        self._start = self._now()
+        self._paused = (0.0, 0.0)
+
+    def read(self) -> tuple[float, float]:
+        wall_seconds, cpu_seconds = (
+            now - start - paused for now, start, paused in zip(self._now(), self._start, self._paused, strict=True)
+        )
+        return wall_seconds, cpu_seconds
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        before = self._now()
+        yield
+        self._paused = tuple(now - start for now, start in zip(self._now(), before, strict=True))
+
+    def _now(self) -> tuple[float, float]:
+        return time.perf_counter(), time.process_time()
+
+
 class _DeviceTimer:
     """Seconds that the accelerator worked, by CUDA events; None on the CPU."""
 
@@ -181,8 +209,16 @@ def _validate(run: Run) -> dict[str, Any]:
     return {f"val_{name}": getattr(found, name) for name in names}
 
 
+def _measure_test(run: Run, epoch: int) -> dict[str, Any]:
+    """The epoch's network on test, as it stands: whatever epoch the rule will choose."""
+    found = measure(run.network, run.images.test, run.images.info, teacher_logits_NC=run.teacher_logits_test_NC)
+    values = found.to_dict()
+    num_images = values.pop("num_images")
+    return {"epoch": epoch, **{f"test_{name}": value for name, value in values.items()}, "num_images": num_images}
+
+
 def _measure_finally(run: Run) -> list[dict[str, Any]]:
-    """The chosen epoch's network on validation, and on test where the trial asks for it: the one time test is read."""
+    """The chosen epoch's network on validation, and on test where the trial asks for it: the reading that counts."""
     run.load_result()
     epoch = run.best.get("epoch", run.config.epochs)
     splits = {"val": run.images.val, "test": run.images.test if run.config.measure_test else None}

@@ -11,6 +11,7 @@ from kdtrain.config import TrialConfig
 from tests.kdtrain.trials import make_config
 
 PLACE = {"device": "cuda:1", "data_root": "/data", "download": True, "weights_dir": "/weights"}
+LOOK = {"measure_test": True, "test_curve": True}
 OTHER = {
     "data": "cifar10", "student": "resnet20", "method": "kd", "settings": {"weight": 2.0}, "validation": 300,
     "split_seed": 1, "train_on": "train+validation", "train_images": 50, "augment": "none", "padding": 2, "epochs": 5,
@@ -24,9 +25,13 @@ def test_where_a_trial_runs_is_not_what_it_is():
     assert {make_config(**{name: value}).trial_id for name, value in PLACE.items()} == {make_config().trial_id}
 
 
+def test_what_is_looked_at_after_every_epoch_is_not_what_a_trial_is():
+    assert make_config(**LOOK).trial_id == make_config(measure_test=True).trial_id
+
+
 def test_every_other_field_is_part_of_the_identity():
-    together = {"teacher", "teacher_id"}
-    assert OTHER.keys() | PLACE.keys() | together == {field.name for field in dataclasses.fields(TrialConfig)}
+    named = {"teacher", "teacher_id"} | OTHER.keys() | PLACE.keys() | LOOK.keys()
+    assert named == {field.name for field in dataclasses.fields(TrialConfig)}
     ids = [make_config(**{name: value}).trial_id for name, value in OTHER.items()]
     ids += [make_config(teacher="resnet20", teacher_id=name).trial_id for name in ("w1", "w2")]
     assert len({*ids, make_config().trial_id}) == len(ids) + 1
@@ -45,6 +50,7 @@ def test_the_identity_of_a_trial_never_changes():
         ({"lr": float("nan")}, "lr: nan is not a positive number"),
         ({"schedule": "cosin"}, "schedule: 'cosin' is none of constant, step, cosine"),
         ({"epoch_rule": "best_val", "validation": 0}, "epoch_rule: best_val needs a validation split"),
+        ({"test_curve": True}, "test_curve: needs measure_test: a trial that settings are selected on never sees test"),
         ({"teacher": "resnet20"}, "teacher and teacher_id go together"),
     ],
 )
@@ -75,6 +81,15 @@ def test_the_command_answers_a_wrong_config_with_one_sentence_and_2(tmp_path, ca
     said = capsys.readouterr().err
     assert said.startswith("error: ")
     assert re.search(says, said)
+
+
+def test_the_command_shows_test_in_every_row_where_it_is_asked_to(tmp_path, capsys):
+    (tmp_path / "config.json").write_text(json.dumps(make_config(**LOOK).to_dict()))
+    assert main([str(tmp_path / "config.json")]) == 0
+    *rows, _, final = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["num_images"] for row in rows] == [100, 100, 100]
+    assert {len([name for name in row if name.startswith("test_")]) for row in rows} == {5}
+    assert (final["split"], final["top1"]) == ("test", rows[-1]["test_top1"])
 
 
 def test_the_command_goes_on_from_its_checkpoint(tmp_path, capsys):

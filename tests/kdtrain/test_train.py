@@ -97,6 +97,75 @@ def test_test_is_measured_once_at_the_end_and_only_when_asked():
     assert [found["split"] for found in finish(make_config())["evals"]] == ["val"]
 
 
+CURVED = {"measure_test": True, "test_curve": True, "epochs": 4}
+
+
+@pytest.mark.parametrize("changes", [
+    {"method": OWN}, {"method": "ce", "train_on": "train+validation"},
+    {"method": "ce", "epoch_rule": "best_val", "lr": 1.0, "schedule": "constant"},
+], ids=["own parameters and dropout", "no validation", "best_val"])
+def test_measuring_test_after_every_epoch_moves_no_weight_and_no_row(changes):
+    plain = without_times(finish(make_config(**CURVED | changes | {"test_curve": False})))
+    curved = without_times(finish(make_config(**CURVED | changes)))
+    assert [row["epoch"] for row in curved.pop("test_curve")] == [1, 2, 3, 4]
+    assert plain.pop("test_curve") == []
+    assert curved == plain
+
+
+def test_a_test_curve_ends_with_the_final_measurement_and_knows_the_teacher(teacher):
+    state = finish(make_config(method="kd", **CURVED, **teacher))
+    last, final = state["test_curve"][-1], state["evals"][-1]
+    assert last == {
+        "epoch": 4, "num_images": 1097,
+        **{f"test_{name}": final[name] for name in ("top1", "top5", "nll", "ece", "agreement")},
+    }
+    assert 0 < last["test_agreement"] < 1
+
+
+def test_a_test_curve_is_of_each_epoch_whatever_the_epoch_that_counts():
+    config = make_config(**CURVED, epoch_rule="best_val", lr=1.0, schedule="constant")
+    last = finish(make_config(**CURVED, lr=1.0, schedule="constant"))
+    assert finish(config)["test_curve"] == last["test_curve"]
+    assert finish(config)["best"]["epoch"] < 4  # else this test would say nothing
+
+
+def test_a_test_curve_survives_a_stop_after_every_epoch(tmp_path):
+    config = make_config(**CURVED)
+    assert without_times(run_interrupted(config, tmp_path / "c.pt")) == without_times(finish(config))
+
+
+def test_epochs_that_were_trained_without_a_test_curve_are_not_passed_off_as_one(tmp_path):
+    first = next(train(make_config(**CURVED | {"test_curve": False})))
+    checkpoint.save(tmp_path / "c.pt", first.run.state_dict())
+    with pytest.raises(ValueError, match=r"test_curve: the checkpoint's 1 epochs were trained without it\n\nhint: "):
+        next(train(make_config(**CURVED), tmp_path / "c.pt"))
+    assert finish(make_config(measure_test=True, epochs=4), tmp_path / "c.pt")["test_curve"] == []
+
+
+def test_the_seconds_of_a_test_curve_are_not_those_of_the_trial(monkeypatch):
+    now = {"seconds": 0.0}
+
+    def take_an_hour(run, epoch):
+        now["seconds"] += 3600
+        return {"epoch": epoch}
+
+    monkeypatch.setattr("kdtrain.train._measure_test", take_an_hour)
+    monkeypatch.setattr("time.perf_counter", lambda: now["seconds"])
+    monkeypatch.setattr("time.process_time", lambda: now["seconds"])
+    state = finish(make_config(**CURVED))
+    assert {row["epoch_seconds"] for row in state["rows"]} == {0.0}
+    assert (state["spent"]["wall_seconds"], state["spent"]["cpu_seconds"]) == (0.0, 0.0)
+
+
+def test_a_trial_says_in_which_arithmetic_and_layout_it_computes_before_and_after_a_stop(tmp_path):
+    config = make_config()
+    whole, stopped = finish(config), run_interrupted(config, tmp_path / "c.pt")
+    assert {name: whole["facts"][name] for name in ("precision", "memory_format")} == {
+        "precision": "float32", "memory_format": "contiguous",
+    }
+    assert stopped["facts"] == whole["facts"]
+
+
 def test_best_val_reports_the_first_epoch_with_the_best_validation_value():
     config = make_config(epoch_rule="best_val", epochs=6, lr=1.0, schedule="constant", measure_test=True)
     state = finish(config)
@@ -148,6 +217,18 @@ def test_on_a_gpu_a_deterministic_trial_stopped_after_every_epoch_gives_the_same
     fields = teacher if method in ("kd", "nkd") else {}
     config = make_config(method=method, device="cuda", deterministic=True, **fields)
     assert without_times(run_interrupted(config, tmp_path / "c.pt")) == without_times(finish(config))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_says_tf32_exactly_where_its_convolutions_round_to_it():
+    """TF32 keeps 10 bits of a float32's 23: sums of products are off by 1e-4 of their size, not 1e-7."""
+    precision = next(train(make_config(device="cuda", epochs=1))).run.facts()["precision"]
+    convolution = torch.nn.Conv2d(64, 64, 3, bias=False).cuda()
+    image_BCHW = torch.rand(8, 64, 16, 16, device="cuda")
+    exact = convolution.double()(image_BCHW.double())
+    error = (convolution.float()(image_BCHW).double() - exact).abs().max() / exact.abs().max()
+    assert precision == ("tf32" if error > 1e-5 else "float32")
 
 
 @pytest.mark.gpu
