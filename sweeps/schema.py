@@ -136,6 +136,11 @@ class Repeat(Section):
     seeds: Annotated[Count, Field(ge=1)] = 5
     train_on: Literal["train", "train+validation"] = "train+validation"
     epoch: Literal["last", "best_val"] = "last"
+    test_curve: bool = False                                # test after every epoch, in a table of its own
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values; a curve only where there is one, so that a study is the one it was before the key."""
+        return self.model_dump(exclude=None if self.test_curve else {"test_curve"})
 
 
 class Resources(Section):

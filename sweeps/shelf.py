@@ -15,7 +15,7 @@ from sweeps import results
 from sweeps.journal import Event
 from sweeps.planner import Planner
 from sweeps.state import Trial
-from sweeps.trial import find_newest, load_newest, stage_rows, staged_path
+from sweeps.trial import HISTORIES, find_newest, load_newest, stage_rows, staged_path
 
 
 class Shelf:
@@ -68,9 +68,8 @@ class Shelf:
 
     def _publish_trial(self, trial: Trial) -> None:
         """Brings a trial's files up to its state, where they are not. The trials row comes last: it commits."""
-        staged = staged_path(self.directory, trial.trial_id, trial.job)
-        if trial.status != "running" and staged.exists():
-            tables.publish(staged, self.directory, "epochs", trial.trial_id)
+        if trial.status != "running":
+            self._publish_histories(trial)
         if not trial.is_final or self._has_row("trials", trial.trial_id):
             return
         if trial.status == "failed" or self.planner.state.abandoned is not None:
@@ -86,10 +85,17 @@ class Shelf:
         """Publishes the rows of a trial whose last job did not come to its end: they are in its checkpoint alone."""
         newest, stored = load_newest(self.directory, trial.trial_id, before_job=trial.job + 1)
         if newest is not None:
-            path = staged_path(self.directory, trial.trial_id, trial.job)
-            rows = stored["rows"][: max(trial.reached, trial.epoch)]  # not an epoch that nobody was told of
-            stage_rows(rows, study_id=self.study.study_id, trial_id=trial.trial_id, path=path)
-            tables.publish(path, self.directory, "epochs", trial.trial_id)
+            ids = {"study_id": self.study.study_id, "trial_id": trial.trial_id, "job": trial.job}
+            told = max(trial.reached, trial.epoch)  # not an epoch that nobody was told of
+            stage_rows(stored, self.directory, up_to=told, **ids)
+            self._publish_histories(trial)
+
+    def _publish_histories(self, trial: Trial) -> None:
+        """What the trial's newest job has staged; published already, or none, is as well."""
+        for table in HISTORIES:
+            staged = staged_path(self.directory, table, trial_id=trial.trial_id, job=trial.job)
+            if staged.exists():
+                tables.publish(staged, self.directory, table, trial.trial_id)
 
     def _find_kept_checkpoint(self, trial: Trial) -> str | None:
         """Where a completed student's checkpoint lies under the study; nobody goes on from any other."""

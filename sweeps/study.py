@@ -94,7 +94,7 @@ class Study:
             "fix": {**self.fix, "milestones": list(self.fix["milestones"])},
             "search": self.search.model_dump(),
             "stop": self.stop.model_dump(),
-            "repeat": self.repeat.model_dump(),
+            "repeat": self.repeat.to_json(),
             "failure": self.failure.model_dump(),
             "resources": self.resources.model_dump(),
         }
@@ -131,6 +131,7 @@ class Study:
             seed=seed,
             epoch_rule=self.repeat.epoch,
             measure_test=stage == "repeat",
+            test_curve=stage == "repeat" and self.repeat.test_curve,
             device=self.device,
             weights_dir=self.weights_dir,
         )

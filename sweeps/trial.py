@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,12 @@ from kdtrain.run import prepare_device
 from kdtrain.train import Epoch, train
 from sweeps.planner import Job
 
+HISTORIES = {"epochs": "rows", "test_curves": "test_curve"}  # table -> the key of a checkpoint that holds its rows
+
 Report = dict[str, Any]
 """epoch; value (validation top-1; None is NaN, or was not measured); end: None, completed, diverged, failed; and
-spent, facts, environment, at an end also: evals, value_epoch, error_type, error_text."""
+spent, facts, environment, at an end also: evals, value_epoch, error_type, error_text. Of a test curve, nothing: it
+goes from the checkpoint to its table, and whoever decides never sees it."""
 
 
 def run(job: Job, *, directory: Path) -> Iterator[Report]:
@@ -70,14 +73,23 @@ def find_newest(directory: Path, trial_id: str, *, before_job: int) -> Path | No
     return None if newest is None else found[newest]
 
 
-def stage_rows(rows: list[dict[str, Any]], *, study_id: str, trial_id: str, path: Path) -> None:
-    """Puts a trial's whole row history where the driver publishes it from."""
-    tables.stage("epochs", [_to_table_row(row, study_id=study_id, trial_id=trial_id) for row in rows], path)
+def stage_rows(
+    stored: Mapping[str, Any], directory: Path, *, up_to: int, study_id: str, trial_id: str, job: int
+) -> None:
+    """Puts a trial's whole row histories where the driver publishes them from.
+
+    `stored`: what a checkpoint of the trial holds. `up_to`: the last epoch that counts.
+    """
+    for table, name in HISTORIES.items():
+        rows = [row for row in stored.get(name, []) if row["epoch"] <= up_to]
+        if rows:
+            rows = [_to_table_row(row, study_id=study_id, trial_id=trial_id) for row in rows]
+            tables.stage(table, rows, staged_path(directory, table, trial_id=trial_id, job=job))
 
 
-def staged_path(directory: Path, trial_id: str, job: int) -> Path:
-    """Where a job leaves its rows."""
-    return directory / "staging" / f"epochs.{trial_id}.{job}.parquet"
+def staged_path(directory: Path, table: str, *, trial_id: str, job: int) -> Path:
+    """Where a job leaves its rows of a table."""
+    return directory / "staging" / f"{table}.{trial_id}.{job}.parquet"
 
 
 def _run(job: Job, directory: Path) -> Iterator[Report]:
@@ -88,7 +100,7 @@ def _run(job: Job, directory: Path) -> Iterator[Report]:
     newest, stored = load_newest(directory, job.trial_id, before_job=job.job)
     if stored is not None:
         for report in _tell_stored(job, stored):
-            _stage_if_it_may_end(job, stored["rows"][: report["epoch"]], report, directory)
+            _stage_if_it_may_end(job, stored, report, directory)
             yield report | {"environment": environment}
         if stored["epoch"] >= job.config.epochs or _has_diverged(stored["rows"]):
             return
@@ -97,11 +109,12 @@ def _run(job: Job, directory: Path) -> Iterator[Report]:
         report = _to_report(epoch)
         if job.stage == "teacher" and report["end"] == "completed":
             _store_teacher(job, epoch)  # before the checkpoint that says it is done
-        checkpoint.save(folder / f"{job.job}.pt", epoch.run.state_dict())
+        state = epoch.run.state_dict()
+        checkpoint.save(folder / f"{job.job}.pt", state)
         if newest is not None:
             newest.unlink(missing_ok=True)
             newest = None
-        _stage_if_it_may_end(job, epoch.run.rows, report, directory)
+        _stage_if_it_may_end(job, state, report, directory)
         yield report | {"environment": environment}
         if epoch.diverged:
             return
@@ -145,10 +158,10 @@ def _has_diverged(rows: list[dict[str, Any]]) -> bool:
     return bool(rows) and not math.isfinite(rows[-1]["loss_total"])
 
 
-def _stage_if_it_may_end(job: Job, rows: list[dict[str, Any]], report: Report, directory: Path) -> None:
+def _stage_if_it_may_end(job: Job, stored: Mapping[str, Any], report: Report, directory: Path) -> None:
     if report["end"] is not None or report["epoch"] in job.stops:
-        path = staged_path(directory, job.trial_id, job.job)
-        stage_rows(rows, study_id=job.study_id, trial_id=job.trial_id, path=path)
+        ids = {"study_id": job.study_id, "trial_id": job.trial_id, "job": job.job}
+        stage_rows(stored, directory, up_to=report["epoch"], **ids)
 
 
 def _store_teacher(job: Job, epoch: Epoch) -> None:
@@ -162,4 +175,5 @@ def _store_teacher(job: Job, epoch: Epoch) -> None:
 
 
 def _to_table_row(row: dict[str, Any], *, study_id: str, trial_id: str) -> dict[str, Any]:
-    return {**row, "study_id": study_id, "trial_id": trial_id, "ended_at": datetime.fromtimestamp(row["ended_at"], UTC)}
+    times = {name: datetime.fromtimestamp(row[name], UTC) for name in ("ended_at",) if name in row}
+    return {**row, **times, "study_id": study_id, "trial_id": trial_id}

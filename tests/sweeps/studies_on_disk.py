@@ -19,7 +19,7 @@ TINY = dedent("""\
     fix: {recipe: small, epochs: 2, warmup_epochs: 0, batch_size: 20}
     search: {sampler: random, trials_per_arm: 3, seed: 0}
     stop: {rule: asha, eta: 2, grace: 1, immune: 0}
-    repeat: {seeds: 1, train_on: train, epoch: last}
+    repeat: {seeds: 1, train_on: train, epoch: last, test_curve: true}
     """)
 CHANGES_WITH_A_KILL = {
     "job", "jobs", "checkpoint", "epoch_seconds", "device_seconds", "wall_seconds", "cpu_seconds", "peak_bytes",
@@ -52,7 +52,7 @@ def run(folder, text=TINY):
 def read_all(directory):
     """Every row of every table that a kill must not change, sorted; and the decisions in order."""
     rows = {}
-    for table in ("trials", "epochs", "evals", "teachers"):
+    for table in ("trials", "epochs", "evals", "test_curves", "teachers"):
         kept = [
             {name: value for name, value in row.items() if name not in CHANGES_WITH_A_KILL}
             for row in tables.read(directory, table).to_pylist()
