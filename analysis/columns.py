@@ -41,7 +41,7 @@ STUDIES = (
 TRIALS = (
     Column("study_id", "string", "", "study that the trial belongs to"),
     Column("trial_id", "string", "", "hash of everything that defines the trial"),
-    Column("number", "int64", "", "order in which the study asked for it, from 0"),
+    Column("number", "int64", "", "its number in its arm and stage, from 0"),
     Column("stage", "string", "", "teacher, tune or repeat"),
     Column("arm_id", "string", "", "what is searched and ranked by itself: pair and method; null for a teacher"),
     Column("setting_id", "string", "", "ties the trials of one setting together"),
@@ -170,6 +170,17 @@ ENVIRONMENTS = (
     Column("packages_json", "string", "JSON", "other packages and their versions"),
     Column("ray", "string", "", "version of Ray; null where it was not used"),
 )
+
+# What no two rows of a study share; the first one's value names the file that the row is in.
+KEYS: dict[str, tuple[str, ...]] = {
+    "studies": ("study_id",),
+    "trials": ("trial_id",),
+    "epochs": ("trial_id", "epoch"),
+    "evals": ("trial_id", "split"),
+    "test_curves": ("trial_id", "epoch"),
+    "teachers": ("teacher_id",),
+    "environments": ("environment_id",),
+}
 
 TABLES: dict[str, tuple[Column, ...]] = {
     "studies": STUDIES,

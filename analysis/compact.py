@@ -1,0 +1,152 @@
+"""Many small files of a finished study become one per table, and no reader ever counts a row twice or not at all.
+
+    1. write     the table's rows, in order, into one file of a new directory under staging/; fsync
+    2. compare   its rows with those of the small files, whatever their order
+    3. swap      the new directory and the table's, in one atomic step (see exchange.py); fsync
+    4. remove    the old directory, which now lies under staging/
+
+A kill before 3 leaves the old table, one after it the new: the next compaction removes what is left over. A reader
+that listed the small files before the swap finds none of them any more and fails loudly, since no name ever comes back:
+the new file's has a number that grows.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import duckdb
+
+from analysis import tables
+from analysis.answer import Answer, Field
+from analysis.exchange import exchange
+from analysis.files import count_rows
+from analysis.quoting import quote, quote_list
+
+_LEFTOVER = "compact."          # how the directories under staging/ begin
+_ROWS_PER_GROUP = 122_880       # what DuckDB reads at a time: its own default, 60 vectors of 2,048
+_MEMORY = "1GB"                 # more goes through a file under staging/; chosen by hand
+
+# Neighbours are alike, which compresses best: a table's own order, by the place of a trial where it has trials.
+_ORDERS = {
+    "trials": "arm_id NULLS FIRST, stage, number, trial_id",
+    "epochs": "place NULLS LAST, trial_id, epoch",
+    "evals": "place NULLS LAST, trial_id, split",
+    "test_curves": "place NULLS LAST, trial_id, epoch",
+}
+
+_FIELDS = (
+    Field("files_before", "", "files of the table before"),
+    Field("files_after", "", "files of the table now"),
+    Field("bytes_before", "bytes", "their size before"),
+    Field("bytes_after", "bytes", "their size now"),
+    Field("rows", "", "rows, the same before and now"),
+)
+
+
+def compact(directory: Path) -> Answer:
+    """Compacts every table; one row per table. A table of one file or none stays as it is.
+
+    The caller sees to it that nobody writes: see sweeps.audit.compact_study. ValueError where a file is not of its
+    table, or where the file system cannot swap.
+    """
+    directory = Path(directory)
+    for leftover in (directory / "staging").glob(f"{_LEFTOVER}*"):
+        shutil.rmtree(leftover)
+    rows = tuple(_compact_table(directory, table) for table in tables.TABLES)
+    return Answer(f"{directory.resolve().name}, compacted", ("table",), _FIELDS, rows)
+
+
+def write_sorted(sources: Sequence[Path], target: Path, *, table: str, trials: Sequence[Path]) -> None:
+    """Writes the rows of the table's files `sources` to one file, in order, durably; its footer names their keys.
+
+    `trials`: the files of the table trials, which say in which order trials come.
+    """
+    metadata = {key.decode(): value.decode() for key, value in tables.schema(table).metadata.items()}
+    metadata["kdsweep.keys"] = json.dumps(sorted(key for path in sources for key in tables.keys_of(path)))
+    pairs = ", ".join(f"{quote(key)}: {quote(value)}" for key, value in metadata.items())
+    with TemporaryDirectory(dir=target.parent, prefix=".sort.") as folder, duckdb.connect() as connection:
+        connection.execute(f"SET memory_limit = '{_MEMORY}'")
+        connection.execute(f"SET temp_directory = {quote(folder)}")
+        connection.execute(
+            f"COPY ({_select_sorted(sources, table=table, trials=trials)}) TO {quote(str(target))} (FORMAT parquet, "
+            f"COMPRESSION zstd, ROW_GROUP_SIZE {_ROWS_PER_GROUP}, KV_METADATA {{{pairs}}})"
+        )
+    with target.open("rb") as file:
+        os.fsync(file.fileno())
+    tables.fsync_dir(target.parent)
+
+
+def _compact_table(directory: Path, table: str) -> dict[str, Any]:
+    before = tables.files(directory, table)
+    found = {"table": table, "files_before": len(before), "bytes_before": _measure(before)}
+    if len(before) > 1:
+        _replace(directory, table, before)
+    after = tables.files(directory, table)
+    rows = sum(count_rows(path, table) for path in after)
+    return found | {"files_after": len(after), "bytes_after": _measure(after), "rows": rows}
+
+
+def _replace(directory: Path, table: str, before: Sequence[Path]) -> None:
+    old = directory / "tables" / table
+    rows = sum(count_rows(path, table) for path in before)
+    _require_own(old, before)
+    new = directory / "staging" / f"{_LEFTOVER}{table}.{uuid.uuid4().hex}"
+    tables.make_dir(new)
+    try:
+        target = new / _name_next(before)
+        write_sorted(before, target, table=table, trials=tables.files(directory, "trials"))
+        if (count_rows(target, table), _hash_rows([target])) != (rows, _hash_rows(before)):
+            raise RuntimeError(f"table {table}: the compacted file does not hold the rows of the others")
+        exchange(new, old)
+        tables.fsync_dir(old.parent)
+        tables.fsync_dir(new.parent)
+    finally:
+        shutil.rmtree(new)  # what was old if the swap came to pass, else what was new
+
+
+def _require_own(folder: Path, known: Sequence[Path]) -> None:
+    """What is no file of the table would be removed with the old directory."""
+    if strange := sorted(set(os.listdir(folder)) - {path.name for path in known}):
+        raise ValueError(f"{folder / strange[0]}: not a file of this table\n\nhint: move it elsewhere")
+    keys = [key for path in known for key in tables.keys_of(path)]
+    if len(keys) != len(set(keys)):
+        raise ValueError(f"{folder}: a key is in two files\n\nhint: `kdsweep check` says which")
+
+
+def _name_next(before: Sequence[Path]) -> str:
+    numbers = [int(path.stem.removeprefix(tables.COMPACTED)) for path in before if _is_compacted(path)]
+    return f"{tables.COMPACTED}{max(numbers, default=0) + 1:06d}.parquet"
+
+
+def _is_compacted(path: Path) -> bool:
+    return path.name.startswith(tables.COMPACTED)
+
+
+def _select_sorted(sources: Sequence[Path], *, table: str, trials: Sequence[Path]) -> str:
+    rows = f"SELECT * FROM read_parquet({quote_list(sources)})"
+    order = _ORDERS.get(table, ", ".join(tables.KEYS[table]))
+    if "place" not in order or not trials:
+        return f"{rows} ORDER BY {order.removeprefix('place NULLS LAST, ')}"
+    places = f"""
+        SELECT trial_id, row_number() OVER (ORDER BY {_ORDERS["trials"]}) AS place
+        FROM read_parquet({quote_list(trials)})
+    """
+    return f"SELECT * EXCLUDE place FROM ({rows}) LEFT JOIN ({places}) USING (trial_id) ORDER BY {order}"
+
+
+def _hash_rows(paths: Sequence[Path]) -> int | None:
+    """The sum of the rows' 64-bit hashes: the same in whatever order they come."""
+    with duckdb.connect() as connection:
+        query = f"SELECT sum(hash(r)::HUGEINT) FROM read_parquet({quote_list(paths)}) AS r"
+        return connection.execute(query).fetchone()[0]
+
+
+def _measure(paths: Sequence[Path]) -> int:
+    return sum(path.stat().st_size for path in paths)
