@@ -45,21 +45,24 @@ def gain(method: Sequence[float], plain: Sequence[float]) -> float | None:
     return mean(method) - mean(plain)
 
 
-def gap(teacher: float | None, plain: Sequence[float]) -> float | None:
+def gap(teacher: float | None, plain: Sequence[float], *, plain_sd: float | None = None) -> float | None:
     """How far the teacher lies above the plain student; None if less than two standard errors, or if that is unknown.
 
-    The teacher is one fixed network, so the error is the student's alone.
+    The teacher is one fixed network, so the error is the student's alone. plain_sd: the spread over seeds that is
+    assumed of a student with one value alone, as published ones have.
     """
-    error = standard_error(plain)
+    error = plain_sd if len(plain) == 1 else standard_error(plain)
     if teacher is None or error is None:
         return None
     difference = teacher - mean(plain)
     return difference if difference > 2 * error else None
 
 
-def gap_closed(method: Sequence[float], plain: Sequence[float], teacher: float | None) -> float | None:
+def gap_closed(
+    method: Sequence[float], plain: Sequence[float], teacher: float | None, *, plain_sd: float | None = None
+) -> float | None:
     """The gain as a share of the gap; None where the gap is none."""
-    whole = gap(teacher, plain)
+    whole = gap(teacher, plain, plain_sd=plain_sd)
     closed = gain(method, plain)
     return None if whole is None or closed is None else closed / whole
 
@@ -82,12 +85,18 @@ def pooled_gap_closed(pairs: Sequence[tuple[Sequence[float], Sequence[float], fl
     return sum(gains) / sum(gaps)
 
 
+def find_common(means: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """The pairs that every method of {method: {pair: mean}} has, in the order of the first."""
+    first, *others = means.values() or [{}]
+    return [pair for pair in first if all(pair in pairs for pairs in others)]
+
+
 def mean_ranks(means: Mapping[str, Mapping[str, float]]) -> tuple[dict[str, float], list[str]]:
     """Of {method: {pair: mean}}, each method's mean rank (1 is best, ties share theirs) and the pairs ranked on.
 
     Ranked are the pairs that every method has; nothing is imputed. No common pair, no ranks.
     """
-    common = sorted(set.intersection(*(set(pairs) for pairs in means.values()))) if means else []
+    common = find_common(means)
     if not common:
         return {}, []
     scores = np.array([[round(means[method][pair], TIE_DIGITS) for pair in common] for method in means])
