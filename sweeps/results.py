@@ -49,7 +49,8 @@ def build_trial_row(planner: Planner, trial: Trial, *, checkpoint: str | None) -
     settings = config.settings
     return {
         "study_id": planner.study.study_id,
-        **{name: getattr(trial, name) for name in ("trial_id", "number", "stage", "seed", "immune", "status")},
+        **{name: getattr(trial, name) for name in ("trial_id", "number", "stage", "seed", "immune")},
+        **{name: getattr(trial, name) for name in ("status", "stop_reason", "error_type")},
         "arm_id": arm.arm_id if arm else None,
         "setting_id": arm.setting_id(trial.settings) if arm else None,
         **{name: getattr(config, name) for name in ("data", "teacher", "teacher_id", "student", "method", "train_on")},
@@ -73,7 +74,6 @@ def build_trial_row(planner: Planner, trial: Trial, *, checkpoint: str | None) -
         "environment_id": trial.report.get("environment_id"),
         "config_hash": digest(config.identity()),
         "checkpoint": checkpoint,
-        "error_type": trial.error_type,
         "error_text": trial.report.get("error_text"),
     }
 

@@ -40,6 +40,7 @@ class Trial:
     value: float | None = None                    # final
     value_epoch: int | None = None                # the epoch that the epoch rule chose
     error_type: str | None = None
+    stop_reason: str | None = None                # stopped: rung, arm_done (paused until its arm closed), given_up
     started_at: float | None = None
     ended_at: float | None = None
     report: dict[str, Any] = field(default_factory=dict)     # of its jobs' ends, the newest wins: spent, evals, ...
@@ -130,6 +131,7 @@ class State:
                 trial.passed.append(event["epoch"])
             if event["then"] != "go":
                 trial.status = {"pause": "paused", "stop": "stopped"}[event["then"]]
+                trial.stop_reason = {"pause": None, "stop": "rung"}[event["then"]]
                 self._end(trial, event)
 
     def _apply_ended(self, event: Event) -> None:
@@ -156,7 +158,7 @@ class State:
         assert event["arm_id"] not in self.winners
         self.winners[event["arm_id"]] = event["winner"]
         self._sum ^= _hash("closed", event["arm_id"], event["winner"])
-        self._stop(self.of_arm("tune", event["arm_id"]), event)
+        self._stop(self.of_arm("tune", event["arm_id"]), event, reason="arm_done")
 
     def _apply_abandoned(self, event: Event) -> None:
         self.abandoned = event["reason"]
@@ -164,13 +166,13 @@ class State:
         for trial_id, epoch in event["reached"].items():
             with _Change(self, self.trials[trial_id]):
                 self.trials[trial_id].reached = max(self.trials[trial_id].reached, epoch)
-        self._stop(list(self.open.values()), event)
+        self._stop(list(self.open.values()), event, reason="given_up")
 
-    def _stop(self, trials: list[Trial], event: Event) -> None:
+    def _stop(self, trials: list[Trial], event: Event, *, reason: str) -> None:
         for trial in trials:
             if not trial.is_final:
                 with _Change(self, trial):
-                    trial.status = "stopped"
+                    trial.status, trial.stop_reason = "stopped", reason
                     trial.ended_at = trial.ended_at if trial.ended_at is not None else event["at"]
 
     def _running(self, event: Event) -> Trial:

@@ -52,6 +52,76 @@ def test_the_search_never_sees_test(undisturbed):
             assert splits == (["val"] if stage == "tune" else ["val", "test"])
 
 
+def test_a_test_curve_has_every_epoch_of_every_repeat_trial_once_and_of_no_other(undisturbed):
+    repeats = {row["trial_id"]: row for row in _rows(undisturbed, "trials", stage="repeat")}
+    curves = _rows(undisturbed, "test_curves")
+    assert sorted((row["trial_id"], row["epoch"]) for row in curves) == sorted((i, e) for i in repeats for e in (1, 2))
+    for row in curves:
+        assert (row["study_id"], row["num_images"]) == (repeats[row["trial_id"]]["study_id"], 1097)
+        if row["epoch"] == 2:
+            assert row["test_top1"] == repeats[row["trial_id"]]["test_top1"]
+    has_agreement = {repeats[row["trial_id"]]["method"]: row["test_agreement"] is not None for row in curves}
+    assert has_agreement == {"ce": False, "kd": True}
+
+
+def test_what_is_decided_and_trained_does_not_depend_on_a_test_curve(undisturbed, tmp_path):
+    plain = disk.run(tmp_path, TINY.replace(", test_curve: true", ""))
+    assert disk.read_decisions(plain) == disk.read_decisions(undisturbed)
+    found, expected = ({table: [{**row, "study_id": None} for row in rows] for table, rows in disk.read_all(d).items()}
+                       for d in (plain, undisturbed))
+    assert found.pop("test_curves") == []
+    assert len(expected.pop("test_curves")) == 4
+    assert found == expected
+
+
+def test_no_report_holds_a_test_curve_and_none_of_the_search_holds_test(tmp_path):
+    driver, directory = disk.open_driver(tmp_path)
+    told, tell = [], driver.tell
+
+    def listen(job, report):
+        told.append((job, report))
+        return tell(job, report)
+
+    driver.tell = listen
+    run_inline(driver, directory)
+    driver.close()
+    assert {job.stage for job, _ in told} == {"teacher", "tune", "repeat"}
+    for job, report in told:
+        assert report.keys() <= {"epoch", "value", "end", "spent", "facts", "environment", "evals", "value_epoch"}
+        (row,) = _rows(directory, "epochs", trial_id=job.trial_id, epoch=report["epoch"])
+        assert report["value"] == row["val_top1"]
+        splits = [found["split"] for found in report.get("evals", [])]
+        assert splits in ([], ["val"] if job.stage == "tune" else ["val", "test"])
+    journal = (directory / "journal" / "events.jsonl").read_text()
+    first_epochs = [row["test_nll"] for row in _rows(directory, "test_curves", epoch=1)]
+    assert len(first_epochs) == 2
+    assert not any(repr(value) in journal for value in first_epochs)
+
+
+def test_a_repeat_trial_that_fails_keeps_the_test_curve_of_its_epochs(tmp_path):
+    driver, directory = disk.open_driver(tmp_path, TINY + "failure: {retries: 0, max_failed_fraction: 1.0}\n")
+    while (job := driver.next_job()).stage != "repeat":
+        for report in trial.run(job, directory=directory):
+            if not driver.tell(job, report):
+                break
+    first = next(trial.run(job, directory=directory))
+    assert driver.tell(job, first)
+    driver.tell(job, {**first, "value": None, "end": "failed", "error_type": "OSError", "error_text": "no"})
+    driver.close()
+    for table in ("epochs", "test_curves"):
+        assert [row["epoch"] for row in _rows(directory, table, trial_id=job.trial_id)] == [1]
+
+
+def test_a_trial_says_why_it_stopped_and_how_it_computed(undisturbed):
+    """Of three trials at the rung half go on: one. The others wait until their arm is closed."""
+    for label in ("ce", "kd"):
+        reasons = [row["stop_reason"] for row in _rows(undisturbed, "trials", stage="tune", method_label=label)]
+        assert sorted(reasons, key=str) == [None, "arm_done", "arm_done"]
+    rows = _rows(undisturbed, "trials")
+    assert {row["stop_reason"] for row in rows if row["status"] != "stopped"} == {None}
+    assert {(row["precision"], row["memory_format"]) for row in rows} == {("float32", "contiguous")}
+
+
 def test_an_arms_repeats_train_its_winners_setting_on_fresh_seeds(undisturbed):
     for event in read_events(undisturbed / "journal" / "events.jsonl"):
         if event["type"] == "closed":
@@ -175,7 +245,7 @@ def test_a_study_that_is_given_up_keeps_the_rows_it_was_told(tmp_path, killers):
     assert driver.next_job() is None
     assert driver.planner.state.abandoned is not None
     (cut,) = _rows(directory, "trials", trial_id=jobs[plain].trial_id)
-    assert (cut["status"], cut["epochs_done"]) == ("stopped", 3)
+    assert (cut["status"], cut["stop_reason"], cut["epochs_done"]) == ("stopped", "given_up", 3)
     assert len(_rows(directory, "epochs", trial_id=cut["trial_id"])) == 3
 
 

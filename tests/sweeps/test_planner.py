@@ -229,6 +229,40 @@ def test_too_many_failures_end_the_study_and_every_trial_with_it():
     assert all(trial.is_final for trial in state.trials.values())
 
 
+@often
+@given(studies, runs)
+def test_a_stopped_trial_says_why_and_no_other_does(study, run):
+    driver = replay(study, **run)
+    lost_at_a_rung = {event["trial_id"] for event in driver.journal.events if event.get("then") == "stop"}
+    given_up = driver.planner.state.abandoned is not None
+    for trial in driver.planner.state.trials.values():
+        if trial.status != "stopped":
+            assert trial.stop_reason is None
+        elif trial.trial_id in lost_at_a_rung:
+            assert (trial.stop_reason, study.stop.rule) == ("rung", "asha_stop")
+        elif trial.arm_id in driver.planner.state.winners:
+            assert (trial.stop_reason, study.stop.rule) == ("arm_done", "asha")
+        else:
+            assert (trial.stop_reason, given_up) == ("given_up", True)
+
+
+def test_a_trial_stops_at_a_rung_or_with_its_arm_or_with_its_study():
+    """Of three at rung 1 one goes on; under `asha_stop` the two others end there, under `asha` they wait in vain."""
+    level = {0: 0.9, 1: 0.2, 2: 0.1}
+    curve = lambda job: [level.get(job.number, 0.5)] * 9  # noqa: E731
+    found = {}
+    for rule in ("asha_stop", "asha"):
+        driver = replay(make_study(methods="ce", trials=3, rule=rule), curve)
+        found[rule] = [t.stop_reason for t in driver.planner.state.of_arm("tune", driver.study.arms[0].arm_id)]
+    assert found == {"asha_stop": [None, "rung", "rung"], "asha": [None, "arm_done", "arm_done"]}
+    broken = lambda job, epoch: "failed" if (job.stage, job.number, epoch) == ("tune", 2, 1) else None  # noqa: E731
+    driver = replay(make_study(methods="ce", trials=3, retries=0, max_failed=0.0), curve, fate=broken)
+    trials = driver.planner.state.of_arm("tune", driver.study.arms[0].arm_id)
+    assert [(t.status, t.stop_reason) for t in trials] == [
+        ("stopped", "given_up"), ("stopped", "given_up"), ("failed", None),
+    ]
+
+
 def test_an_orphan_of_a_dead_driver_changes_nothing():
     log = MemoryLog()
     first = replay(make_study(rule="none"), draw_curve(0), log=log, max_reports=3)
@@ -305,7 +339,8 @@ def _decisions(driver):
     """Everything that was decided, in order; what a kill may change (jobs, times) left out."""
     state = driver.planner.state
     trials = [
-        (t.trial_id, t.status, t.settings, [(e, repr(v)) for e, v in t.values.items()], t.passed, t.value, t.immune)
+        (t.trial_id, t.status, t.stop_reason, t.settings, [(e, repr(v)) for e, v in t.values.items()], t.passed,
+         t.value, t.immune)
         for t in state.trials.values()
     ]
     return trials, state.winners, state.teachers

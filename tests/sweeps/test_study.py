@@ -165,6 +165,22 @@ def test_a_tune_trial_never_sees_test_and_a_repeat_trial_trains_as_the_study_say
     assert (repeat.train_on, repeat.measure_test) == ("train+validation", True)
 
 
+def test_a_test_curve_is_asked_of_repeat_trials_alone_and_does_not_change_which_trials_they_are():
+    plain, curved = read(WHOLE), read(change("epoch: last}", "epoch: last, test_curve: true}"))
+    tune, repeat = (curved.trial_config(curved.arms[0], {}, seed=7, stage=stage) for stage in ("tune", "repeat"))
+    assert (tune.test_curve, repeat.test_curve) == (False, True)
+    assert repeat.trial_id == plain.trial_config(plain.arms[0], {}, seed=7, stage="repeat").trial_id
+    assert not any(teacher.config.test_curve for teacher in curved.teachers)
+
+
+def test_a_study_without_a_test_curve_is_the_one_it_was_before_there_were_any():
+    plain, curved = read(WHOLE), read(change("epoch: last}", "epoch: last, test_curve: true}"))
+    assert plain.study_id == read(change("epoch: last}", "epoch: last, test_curve: false}")).study_id
+    assert plain.to_json()["repeat"] == {"seeds": 2, "train_on": "train+validation", "epoch": "last"}
+    assert curved.to_json()["repeat"] == plain.to_json()["repeat"] | {"test_curve": True}
+    assert curved.study_id != plain.study_id
+
+
 def test_the_epoch_that_counts_is_chosen_by_one_rule_in_both_stages():
     found = read(change("train_on: train+validation, epoch: last", "train_on: train, epoch: best_val"))
     configs = [found.trial_config(found.arms[0], {}, seed=0, stage=stage) for stage in ("tune", "repeat")]
