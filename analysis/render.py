@@ -17,14 +17,16 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from analysis.leaderboard import PLAIN, Column, Leaderboard, Table
+from analysis.cells import Column
+from analysis.formatting import format_head, format_value
+from analysis.leaderboard import Leaderboard, Table
 from analysis.statistics import TIE_DIGITS
 
 _PAIR_KEYS = ("study", "data", "teacher", "teacher_id", "student")
-_FOLDED = ("test_top1_low", "test_top1_high", "teacher_top1")  # shown as the mean's ± and as the teacher's own line
+_FOLDED = ("tied_with_best", "teacher_top1")  # shown as a sign at the mean, and as the teacher's own line
 _LINES_SHOWN = 8  # of what is missing; JSON has all of it. Chosen by hand
 _ROOMY = 100  # columns of a terminal from which the numbers get more air
-_HEADS = {"seconds": "time"}  # shown in minutes and hours
+_TIED = " ≈"
 
 
 @dataclass(frozen=True)
@@ -35,25 +37,28 @@ class Section:
     header: tuple[str, ...]
     meanings: tuple[str, ...]           # of each column
     rows: tuple[tuple[str, ...], ...]
-    best: frozenset[tuple[int, int]]    # (row, column) of the best values
+    best: frozenset[tuple[int, int]] = frozenset()  # (row, column) of the best values
+    lines: tuple[str, ...] = ()         # sentences that stand below it
 
 
-def print_terminal(board: Leaderboard, console: Console) -> None:
-    """Prints the board; colours and widths are the console's business."""
+def print_terminal(board: Leaderboard, console: Console, *, detail: bool = False) -> None:
+    """Prints the board, with `detail` every column of it; colours and widths are the console's business."""
     console.print(Text(describe_title(board), style="bold"))
-    for section in sections(board):
+    for section in sections(board, detail=detail):
         console.print()
         console.print(_rich_table(section, gap=1 if console.width >= _ROOMY else 0))
+        for line in section.lines:
+            console.print(Text(line))
     console.print()
     for line in describe_notes(board):
         console.print(Text(line, style="yellow"))
     console.print(_rich_footer(board))
 
 
-def to_markdown(board: Leaderboard) -> str:
-    """The board as GitHub Markdown, the best values in bold."""
+def to_markdown(board: Leaderboard, *, detail: bool = False) -> str:
+    """The board as GitHub Markdown, with `detail` every column of it; the best values in bold."""
     blocks = [f"# {_escape_markdown(describe_title(board))}"]
-    blocks += [_markdown_table(section) for section in sections(board)]
+    blocks += [_markdown_table(section) for section in sections(board, detail=detail)]
     notes = [f"- **{_escape_markdown(line)}**" for line in describe_notes(board)]
     notes += [f"- {word}: {_escape_markdown(sentence)}" for word, sentence in board.footer]
     return "\n\n".join([*blocks, "\n".join(notes)]) + "\n"
@@ -72,7 +77,9 @@ def to_json(board: Leaderboard) -> str:
         "missing": board.missing,
         "warnings": board.warnings,
         "over_pairs": _table_to_dict(board.summary),
+        "verdicts": _table_to_dict(board.verdicts),
         "pairs": _table_to_dict(board.pairs),
+        "profiles": _table_to_dict(board.profiles),
         "footer": dict(board.footer),
     }
     return json.dumps(document, indent=2, allow_nan=False)
@@ -83,59 +90,106 @@ def describe_title(board: Leaderboard) -> str:
     return f"{board.title}{' (partial)' if board.partial else ''}"
 
 
-def sections(board: Leaderboard) -> Iterator[Section]:
-    """The board over pairs, then one section per pair."""
-    yield _section("Over all pairs", board.summary, board.summary.rows, ())
+def sections(board: Leaderboard, *, detail: bool = False) -> Iterator[Section]:
+    """The board over pairs, what may be concluded from it, then one section per pair.
+
+    detail: with every column, rather than those that answer in ten seconds.
+    """
+    yield from sections_over_pairs(board, detail=detail)
+    yield from sections_by_pair(board, detail=detail)
+
+
+def sections_over_pairs(board: Leaderboard, *, detail: bool = False) -> Iterator[Section]:
+    """The aggregates, and how sure they are."""
+    yield _section("Over all pairs", board, board.summary, board.summary.rows, detail=detail)
+    if board.verdicts.rows:
+        yield _verdicts(board, detail=detail)
+
+
+def sections_by_pair(board: Leaderboard, *, detail: bool = False) -> Iterator[Section]:
+    """One section per pair, each method a row below its teacher."""
     for _, group in itertools.groupby(board.pairs.rows, key=lambda row: [row[key] for key in _PAIR_KEYS]):
         rows = tuple(group)
-        title = _describe_pair(rows[0], board.pairs.rows)
-        yield _section(title, board.pairs, rows, _teacher_line(board.pairs, rows[0]))
+        yield _section(_describe_pair(rows[0], board.pairs.rows), board, board.pairs, rows, detail=detail)
 
 
-def format_value(column: Column, row: Mapping[str, Any]) -> str:
-    """The value as a person reads it; a mean with an interval carries half of it."""
-    value = row[column.name]
-    if value is None:
-        return "-"
-    text = _FORMATS[column.unit](value)
-    high = row.get(column.name.replace("_mean", "_high")) if column.name.endswith("_mean") else None
-    return f"{text} ± {_FORMATS[column.unit](high - value)}" if high is not None else text
-
-
-def format_seconds(seconds: float) -> str:
-    """Seconds under a minute, else minutes, else hours."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
-
-
-_FORMATS = {
-    "fraction": lambda value: f"{100 * value:.2f}",
-    "difference": lambda value: f"{100 * value:+.2f}",
-    "rank": lambda value: f"{value:.2f}",
-    "s": format_seconds,
-    "": lambda value: f"{value:,}",
-}
-
-_SIGNS = {"fraction": " %", "difference": " pp"}  # pp: percentage points
-
-
-def _section(title: str, table: Table, rows: Sequence[Mapping[str, Any]], above: Sequence[tuple[str, ...]]) -> Section:
-    columns = [column for column in table.columns if column.name not in _FOLDED]
-    header = ("method", *(_head(column) for column in columns))
-    body = [(_name_method(row["method"]), *(format_value(column, row) for column in columns)) for row in rows]
-    best = {
-        (len(above) + number, place)
-        for place, column in enumerate(columns, start=1)
-        for number in _find_best(column, rows)
-    }
+def _section(
+    title: str, board: Leaderboard, table: Table, rows: Sequence[Mapping[str, Any]], *, detail: bool
+) -> Section:
+    columns = _choose(table, detail=detail)
+    above = _teacher_line(columns, rows)
+    header = ("method", *(format_head(column) for column in columns))
+    best = {(number, place) for place, column in enumerate(columns) for number in _find_best(column, rows)}
+    body = [
+        (_name_method(board, row["method"]),
+         *(_format_cell(column, row, is_best=(number, place) in best) for place, column in enumerate(columns)))
+        for number, row in enumerate(rows)
+    ]
+    tied = any(cell.endswith(_TIED) for row in body for cell in row)
+    lines = (f"{_TIED.strip()} not told apart from the best by these seeds",) if tied else ()
     meanings = ("", *(column.meaning for column in columns))
-    return Section(title, header, meanings, (*above, *body), frozenset(best))
+    shifted = frozenset((len(above) + number, place + 1) for number, place in best)
+    return Section(title, header, meanings, (*above, *body), shifted, lines)
 
 
-def _head(column: Column) -> str:
-    name = _HEADS.get(column.name, column.name.removeprefix("num_"))
-    return name.replace("_", " ") + _SIGNS.get(column.unit, "")
+def _choose(table: Table, *, detail: bool) -> list[Column]:
+    """The columns that a person sees: not the ends of intervals, nor what no row has."""
+    return [
+        column for column in table.columns
+        if (detail or not column.detail)
+        and column.name not in _FOLDED
+        and not column.name.endswith(("_low", "_high"))
+        and (column.name in _ALWAYS or any(row[column.name] is not None for row in table.rows))
+    ]
+
+
+_ALWAYS = ("test_top1_mean", "gain", "gap_closed", "gap_closed_pooled", "gain_mean", "rank_mean")
+
+
+def _verdicts(board: Leaderboard, *, detail: bool) -> Section:
+    """Against plain training: how sure each aggregate is, and one sentence per method."""
+    summary = {row["method"]: row for row in board.summary.rows}
+    intervals = [c for c in board.summary.columns if f"{c.name}_low" in board.summary.rows[0]]
+    intervals = [c for c in intervals if any(row[f"{c.name}_low"] is not None for row in board.summary.rows)]
+    columns = _choose(board.verdicts, detail=detail)
+    columns = [column for column in columns if column.name != "verdict"]
+    rows = [
+        (
+            row["method"],
+            *(_format_interval(column, summary[row["method"]]) for column in intervals),
+            *(_format_cell(column, row) for column in columns),
+        )
+        for row in board.verdicts.rows
+    ]
+    header = ("method", *(f"{format_head(column)}, 95 %" for column in intervals), *map(format_head, columns))
+    meanings = ("", *(f"95 % interval: {column.meaning}" for column in intervals), *(c.meaning for c in columns))
+    title = f"Against {_name_method(board, board.plain)}"
+    return Section(title, header, meanings, tuple(rows), lines=tuple(_conclude(board)))
+
+
+def _conclude(board: Leaderboard) -> Iterator[str]:
+    rows = board.verdicts.rows
+    hopeless = sorted({row["num_pairs"] for row in rows if not row["can_be_significant"]})
+    if hopeless:
+        pairs = " or ".join(map(str, hopeless))
+        yield f"{pairs} pairs: no p-value can be significant, whatever the methods are worth"
+    yield from (row["verdict"] for row in rows if row["verdict"])
+
+
+def _format_interval(column: Column, row: Mapping[str, Any]) -> str:
+    low, high = row[f"{column.name}_low"], row[f"{column.name}_high"]
+    return "-" if low is None else f"{format_value(low, column.unit)} to {format_value(high, column.unit)}"
+
+
+def _format_cell(column: Column, row: Mapping[str, Any], *, is_best: bool = False) -> str:
+    """The value; a mean carries half of its interval, and a sign where seeds cannot tell it from the best."""
+    value = row[column.name]
+    text = format_value(value, column.unit)
+    if column.name == "test_top1_mean" and value is not None:
+        if row["test_top1_high"] is not None:
+            text += f" ± {format_value(row['test_top1_high'] - value, column.unit)}"
+        text += _TIED if row["tied_with_best"] and not is_best else ""
+    return text
 
 
 def _find_best(column: Column, rows: Sequence[Mapping[str, Any]]) -> list[int]:
@@ -148,12 +202,11 @@ def _find_best(column: Column, rows: Sequence[Mapping[str, Any]]) -> list[int]:
     return [number for number, value in values.items() if value == best]
 
 
-def _teacher_line(table: Table, row: Mapping[str, Any]) -> Sequence[tuple[str, ...]]:
-    if row["teacher"] is None:
+def _teacher_line(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> Sequence[tuple[str, ...]]:
+    if not rows or rows[0].get("teacher") is None:
         return ()
-    shown = [column for column in table.columns if column.name not in _FOLDED]
-    top1 = "-" if row["teacher_top1"] is None else _FORMATS["fraction"](row["teacher_top1"])
-    return (("teacher", *(top1 if column.name == "test_top1_mean" else "" for column in shown)),)
+    top1 = format_value(rows[0]["teacher_top1"], "fraction")
+    return (("teacher", *(top1 if column.name == "test_top1_mean" else "" for column in columns)),)
 
 
 def _describe_pair(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
@@ -165,8 +218,8 @@ def _describe_pair(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) ->
     return f"{study}{row['data']}: {models}"
 
 
-def _name_method(label: str) -> str:
-    return f"{label} (plain)" if label == PLAIN else label
+def _name_method(board: Leaderboard, label: str) -> str:
+    return f"{label} (plain)" if label == board.plain else label
 
 
 def describe_notes(board: Leaderboard) -> list[str]:
@@ -207,7 +260,7 @@ def _markdown_table(section: Section) -> str:
         cells = [_escape_markdown(cell) for cell in row]
         lines.append(_markdown_row(
             f"**{cell}**" if (number, place) in section.best else cell for place, cell in enumerate(cells)))
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"\n{_escape_markdown(line)}" for line in section.lines)])
 
 
 def _markdown_row(cells: Sequence[str] | Iterator[str]) -> str:

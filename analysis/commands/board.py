@@ -1,4 +1,4 @@
-"""`leaderboard` and `report`: every method on every pair."""
+"""`leaderboard`, `compare` and `report`: every method on every pair."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.console import Console
 
 import analysis
 from analysis.commands.directories import Directories, Directory
-from analysis.commands.printing import AsJson
+from analysis.commands.printing import AsJson, RowsFormat, RowsFormatOption, show_answer
 
 
 class BoardFormat(StrEnum):
@@ -24,6 +24,7 @@ class BoardFormat(StrEnum):
 def leaderboard(
     directories: Directories,
     form: Annotated[BoardFormat, typer.Option("--format", help="How to show it.")] = BoardFormat.terminal,
+    wide: Annotated[bool, typer.Option("--wide", help="With calibration, agreement and every probability.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show every method on every pair: test top-1 over fresh seeds, with intervals and what the search cost."""
@@ -35,9 +36,25 @@ def leaderboard(
     elif form is BoardFormat.csv:
         sys.stdout.write(render.to_csv(board))
     elif form is BoardFormat.markdown:
-        sys.stdout.write(render.to_markdown(board))
+        sys.stdout.write(render.to_markdown(board, detail=wide))
     else:
-        render.print_terminal(board, Console())
+        render.print_terminal(board, Console(), detail=wide)
+
+
+def compare(
+    first: Annotated[str, typer.Argument(help="A method's label.")],
+    second: Annotated[str, typer.Argument(help="The one to compare it with.")],
+    directories: Directories,
+    rope: Annotated[
+        float, typer.Option(help="Differences up to this are practically equal; a fraction: 0.002 is 0.2 pp.")
+    ] = 0.002,
+    form: RowsFormatOption = RowsFormat.table,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two methods pair by pair and over pairs: how far apart, how sure, how many seeds it would take."""
+    from analysis import comparison
+
+    show_answer(comparison.compare(analysis.open(directories), first, second, rope=rope), form, as_json=as_json)
 
 
 def report(directory: Directory) -> None:

@@ -98,7 +98,8 @@ def write_trial(results: Path, arm: dict[str, Any], *, number: int, stage: str, 
     if test_top1 is not None:
         tables.write(results, "evals", trial_id, [
             {"study_id": study_id, "trial_id": trial_id, "split": "test", "epoch": epochs, "epoch_rule": "last",
-             "top1": test_top1, "num_images": 1000}])
+             "top1": test_top1, "nll": 0.6, "ece": 0.05, "agreement": 0.9 if arm["teacher"] else None,
+             "num_images": 1000}])
     tables.write(results, "trials", trial_id, [{
         "study_id": study_id, "trial_id": trial_id, "number": number, "stage": stage, "arm_id": arm["arm_id"],
         "setting_id": f"{arm['arm_id']}-{settings.get('lr')}", "data": arm["data"], "teacher": arm["teacher"],

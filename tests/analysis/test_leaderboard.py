@@ -29,11 +29,16 @@ def _row(board, method, student):
     return next(row for row in board.pairs.rows if (row["method"], row["student"]) == (method, student))
 
 
-def test_a_finished_study_is_whole_and_needs_no_warning(board):
+def test_a_finished_study_is_whole(board):
     assert board.title == "tiny-study"
     assert not board.partial
     assert board.missing == ()
-    assert board.warnings == ()
+
+
+def test_that_the_aggregates_name_different_winners_is_said(board):
+    assert board.warnings == (
+        "the aggregates disagree on the best method: gap closed pooled: kd and tf_nkd; mean gain: kd and tf_nkd; "
+        "interquartile mean: kd; mean rank: tf_nkd",)
 
 
 def test_one_row_per_pair_and_method_with_methods_without_a_teacher_in_every_pair_of_their_student(board):
@@ -53,9 +58,12 @@ def test_the_numbers_of_one_row(board):
         "test_top1_low": pytest.approx(0.825159, abs=1e-6),     # 0.85 - 4.302653 * 0.01 / sqrt(3)
         "test_top1_high": pytest.approx(0.874841, abs=1e-6),
         "num_seeds": 3,
+        "tied_with_best": True,                                 # it is the best
         "gain": pytest.approx(0.04),                            # over ce's 0.81
+        "detectable": pytest.approx(0.030709, abs=1e-6),         # noncentral t, 4 degrees of freedom, sd 0.01 both
         "gap_closed": pytest.approx(0.04 / 0.09),               # of 0.90 - 0.81
         "teacher_top1": 0.90,
+        "test_nll": pytest.approx(0.6), "test_ece": pytest.approx(0.05), "test_agreement": pytest.approx(0.9),
         "trials": 4,                                            # completed, stopped, diverged, failed
         "epochs": 8,                                            # 4 + 2 + 1 + 1
         "seconds": 16.0,
@@ -76,6 +84,53 @@ def test_over_pairs_the_gap_closed_is_pooled_and_the_plain_student_comes_first(b
     assert [summary[method]["rank_mean"] for method in summary] == [2.75, 1.75, 1.5]  # ce and kd tie on small
     assert [summary[method]["num_pairs"] for method in summary] == [2, 2, 2]
     assert [summary[method]["trials"] for method in summary] == [8, 8, 8]
+
+
+def test_the_plain_student_is_the_reference_and_has_no_interval_of_its_own(board):
+    plain = board.summary.rows[0]
+    assert [plain[f"gain_mean{end}"] for end in ("", "_low", "_high")] == [0.0, None, None]
+    assert plain["gain_iqm"] is None
+
+
+def test_the_interquartile_mean_is_of_the_middle_half_of_all_seeds(board):
+    summary = {row["method"]: row for row in board.summary.rows}
+    # kd: +.03 +.04 +.05 on tiny, -.01 .00 +.01 on small: the lowest and the highest go
+    assert summary["kd"]["gain_iqm"] == pytest.approx((0.03 + 0.04 + 0.00 + 0.01) / 4)
+    assert summary["tf_nkd"]["gain_iqm"] == pytest.approx((0.01 + 0.01 + 0.02 + 0.03) / 4)
+
+
+def test_an_interval_over_pairs_holds_its_mean_and_not_more_than_the_seeds_span(board):
+    row = next(row for row in board.summary.rows if row["method"] == "kd")
+    assert row["gain_mean_low"] < 0.02 < row["gain_mean_high"]
+    assert row["gain_mean_low"] >= ((0.84 - 0.82) + (0.87 - 0.88)) / 2
+    assert row["gain_mean_high"] <= ((0.86 - 0.80) + (0.89 - 0.88)) / 2
+
+
+def test_a_verdict_compares_a_method_with_plain_training(board):
+    verdicts = {row["method"]: row for row in board.verdicts.rows}
+    assert list(verdicts) == ["kd", "tf_nkd"]
+    kd = verdicts["kd"]
+    assert kd["num_pairs"] == 2
+    assert kd["improves"] == pytest.approx((9 / 9 + 4.5 / 9) / 2)   # tiny: all 9 couples; small: 3 wins and 3 ties
+    assert not kd["can_be_significant"]
+    assert kd["worse"] + kd["equal"] + kd["better"] == pytest.approx(1.0)
+    assert "ce" in kd["verdict"]
+
+
+def test_nothing_is_judged_where_nothing_was_trained_plainly(tmp_path):
+    write_study(tmp_path)
+    write_teacher(tmp_path, "big")
+    write_arm(tmp_path, arms()[1], number=0)
+    board = analysis.open(tmp_path).leaderboard()
+    assert board.verdicts.rows == ()
+    assert "verdicts" not in dict(board.footer)
+
+
+def test_a_profile_falls_from_all_seeds_to_none(board):
+    kd = [row["share"] for row in board.profiles.rows if row["method"] == "kd"]
+    assert kd == sorted(kd, reverse=True)
+    assert kd[-1] == 0.0
+    assert {row["method"] for row in board.profiles.rows} == {"ce", "kd", "tf_nkd"}
 
 
 def test_an_arm_shown_in_two_pairs_costs_what_it_cost_once(study):
@@ -231,12 +286,13 @@ def test_two_studies_of_one_name_are_told_apart(study, tmp_path):
 def test_unequal_budgets_are_a_warning(study):
     write_trial(study, arms()[1], number=950, stage="tune", status="completed", epochs=4)
     warnings = analysis.open(study).leaderboard().warnings
-    assert warnings == ("tiny-study: methods were not searched equally: 4 to 5 trials",)
+    assert warnings[0] == "tiny-study: methods were not searched equally: 4 to 5 trials"
 
 
 def test_a_teacher_that_saw_the_validation_images_is_a_warning(study):
     write_teacher(study, "big", saw_validation=True)
-    assert analysis.open(study).leaderboard().warnings == ("teacher big on toy was trained on the validation images",)
+    warnings = analysis.open(study).leaderboard().warnings
+    assert warnings[0] == "teacher big on toy was trained on the validation images"
 
 
 def test_the_footer_says_how_it_was_made(board):
@@ -249,6 +305,10 @@ def test_the_footer_says_how_it_was_made(board):
         "interval": "95 % Student-t over the repeat seeds; ± is half of it, sd is over seeds",
         "code": "abc1234",
         "hardware": "Some CPU, torch 2.13",
+        "ranks": "on the 2 of 2 pairs that every method has; ties share theirs",
+        "friedman": "chi2 2.00, p 0.368: 3 methods, 2 pairs",
+        "verdicts": "intervals over pairs: bootstrap of the seeds of each pair; p: Wilcoxon signed-rank over pairs, "
+                    "Holm over 2; probabilities: Bayesian signed-rank, practically equal within 0.2 pp",
     }
 
 

@@ -11,6 +11,10 @@ from rich.console import Console
 
 import analysis
 from analysis import render
+from analysis.arms import Pair
+from analysis.cells import Cell
+from analysis.formatting import format_seconds
+from analysis.leaderboard import assemble
 from tests.analysis.make_study import arms, write_arm, write_study, write_teacher
 
 HOSTILE = "<script>alert('x')</script> [bold]$x^2$ | `a` \"q\" &amp;"
@@ -40,7 +44,7 @@ def _print(board, width):
 def test_the_terminal_shows_every_number_whole(board, width):
     lines = _print(board, width).splitlines()
     kd = next(line for line in lines[lines.index(next(x for x in lines if x.startswith("toy: big"))):] if "kd" in line)
-    assert kd.split() == ["kd", "85.00", "±", "2.48", "1.00", "3", "+4.00", "44.44", "4", "8", "16", "s"]
+    assert kd.split() == ["kd", "85.00", "±", "2.48", "1.00", "3", "+4.00", "3.07", "44.44", "4", "8", "16", "s"]
     assert any(line.split() == ["teacher", "90.00"] for line in lines)
     assert max(map(len, lines)) <= width
 
@@ -51,14 +55,51 @@ def test_a_pipe_gets_no_colours(board):
 
 def test_markdown_has_the_best_values_in_bold(board):
     lines = render.to_markdown(board).splitlines()
-    assert "| kd | **85.00 ± 2.48** | 1.00 | 3 | **+4.00** | **44.44** | 4 | 8 | 16 s |" in lines
-    assert "| ce (plain) | 81.00 ± 2.48 | 1.00 | 3 | +0.00 | 0.00 | 4 | 8 | 16 s |" in lines
-    assert "| tf_nkd | **25.00** | **+2.00** | **1.50** | 2 | 8 | 16 | 32 s |" in lines
+    assert "| kd | **85.00 ± 2.48** | 1.00 | 3 | **+4.00** | 3.07 | **44.44** | 4 | 8 | 16 s |" in lines
+    assert "| ce (plain) | 81.00 ± 2.48 | 1.00 | 3 | +0.00 | 3.07 | 0.00 | 4 | 8 | 16 s |" in lines
+    assert "| tf_nkd | **25.00** | **+2.00** | +1.75 | **1.50** | 2 | 8 | 16 | 32 s |" in lines
 
 
 def test_ties_are_all_best(board):
     lines = render.to_markdown(board).splitlines()
-    assert "| kd | **25.00** | **+2.00** | 1.75 | 2 | 8 | 16 | 32 s |" in lines
+    assert "| kd | **25.00** | **+2.00** | **+2.00** | 1.75 | 2 | 8 | 16 | 32 s |" in lines
+
+
+def test_a_method_that_seeds_cannot_tell_from_the_best_carries_a_sign():
+    pair = Pair("s", "toy", "big", "id-big", "tiny")
+    plain = [0.80, 0.81, 0.82]
+    seeds = {"ce": plain, "kd": [0.84, 0.86, 0.88], "nkd": [0.83, 0.85, 0.87]}
+    cells = [Cell(pair, label, values, plain, 0.9) for label, values in seeds.items()]
+    lines = render.to_markdown(assemble(cells, title="three", footer=())).splitlines()
+    means = {line.split(" | ")[0]: line.split(" | ")[1] for line in lines if "±" in line}
+    assert means == {
+        "| kd": "**86.00 ± 4.97**",
+        "| nkd": "85.00 ± 4.97 ≈",          # a distance of .01, a standard error of .016
+        "| ce (plain)": "81.00 ± 2.48",     # .05 with a standard error of .013 and 2.9 degrees of freedom
+    }
+    assert "≈ not told apart from the best by these seeds" in lines
+
+
+def test_one_seed_tells_nothing_apart():
+    pair = Pair("s", "toy", "big", "id-big", "tiny")
+    cells = [Cell(pair, label, [top1], [0.81], 0.9) for label, top1 in {"ce": 0.81, "kd": 0.86}.items()]
+    assert "≈" not in render.to_markdown(assemble(cells, title="two", footer=()))
+
+
+def test_details_are_shown_when_asked_for(board):
+    assert "test ece %" not in render.to_markdown(board)
+    wide = render.to_markdown(board, detail=True)
+    assert "test ece %" in wide
+    assert "| 0.600 | 5.00 | 90.00 |" in wide.replace("*", "")
+
+
+def test_a_column_that_nothing_fills_is_left_out(tmp_path):
+    write_study(tmp_path)
+    write_teacher(tmp_path, "big")
+    write_arm(tmp_path, {**arms()[0]}, number=0)
+    wide = render.to_markdown(analysis.open(tmp_path).leaderboard(), detail=True)
+    assert "test ece %" in wide
+    assert "test agreement %" not in wide
 
 
 def test_csv_holds_fractions_and_empty_fields(board, unfinished):
@@ -87,7 +128,7 @@ def test_an_unfinished_board_is_called_partial_and_has_dashes(unfinished):
     text = _print(unfinished, 80)
     assert "(partial)" in text
     assert "missing: kd on toy, big to tiny: 0 of 4 trials searched, 0 of 3 repeats" in text
-    assert any(line.split() == ["kd", *"--0------"[:2], "0", *"-----"] for line in text.splitlines())
+    assert any(line.split() == ["kd", "-", "-", "0", *"------"] for line in text.splitlines())
 
 
 def test_no_name_is_markup(unfinished):
@@ -97,4 +138,4 @@ def test_no_name_is_markup(unfinished):
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0 s"), (59, "59 s"), (60, "1 min"), (5400, "1.5 h")])
 def test_times_are_shown_in_the_unit_that_fits(seconds, text):
-    assert render.format_seconds(seconds) == text
+    assert format_seconds(seconds) == text
