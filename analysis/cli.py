@@ -11,13 +11,14 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from analysis.commands.board import leaderboard, report
+from analysis.commands.board import compare, leaderboard, report
 from analysis.commands.tables import describe, sql
 
 # pandas, scipy and matplotlib take seconds to import: a verb that needs them imports them itself
 
 VERBS: dict[str, Callable[..., None]] = {
     "leaderboard": leaderboard,
+    "compare": compare,
     "sql": sql,
     "report": report,
     "tables": describe,

@@ -65,6 +65,21 @@ def draw_board(board: Leaderboard, colours: Mapping[str, str]) -> str | None:
         return _to_svg(figure)
 
 
+def draw_profiles(board: Leaderboard, colours: Mapping[str, str]) -> str | None:
+    """Performance profiles: per method the share of pairs and seeds above each gain. None where there are none."""
+    rows = board.profiles.to_pandas()
+    if rows.empty:
+        return None
+    with mpl.rc_context(_STYLE | {"svg.hashsalt": "profiles"}):
+        figure = Figure(figsize=(_PANEL_INCHES[0] * 2, _PANEL_INCHES[1] * 1.2), layout="constrained")
+        axis = figure.subplots()
+        for label, group in rows.groupby("method", sort=False):
+            axis.step(100 * group["gain"], group["share"], where="post", color=colours[label], lw=1.6)
+        axis.axvline(0, color="#222222", lw=0.8, ls=":", zorder=0)
+        _label(axis, "Pairs and seeds above a gain", "gain over plain training, pp", "share")
+        return _to_svg(figure)
+
+
 def draw_curves(trials: pd.DataFrame, epochs: pd.DataFrame, colours: Mapping[str, str]) -> str | None:
     """Validation top-1 by epoch, one panel per data and student; the best searched trial of an arm is drawn strong.
 

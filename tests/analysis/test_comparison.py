@@ -1,0 +1,82 @@
+"""Two methods against each other: numbers typed out for the study of make_study.py."""
+
+from __future__ import annotations
+
+import pytest
+
+import analysis
+from analysis.comparison import compare
+from tests.analysis.make_study import arms, write_arm, write_study, write_teacher
+
+
+@pytest.fixture(scope="module")
+def results(finished_study):
+    return analysis.open(finished_study)
+
+
+def test_every_pair_is_a_row_with_the_difference_and_its_welch_interval(results):
+    tiny, small = compare(results, "kd", "tf_nkd").rows
+    assert (tiny["teacher"], tiny["student"]) == ("big", "tiny")
+    assert tiny["first_mean"] == pytest.approx(0.85)
+    assert tiny["second_mean"] == pytest.approx(0.82)
+    assert tiny["difference"] == pytest.approx(0.03)
+    # sd 0.01 and 0, so 2 degrees of freedom: 4.302653 * 0.01 / sqrt(3)
+    assert tiny["low"] == pytest.approx(0.03 - 0.024841, abs=1e-6)
+    assert tiny["high"] == pytest.approx(0.03 + 0.024841, abs=1e-6)
+    assert small["difference"] == pytest.approx(-0.03)
+    assert (small["seeds_first"], small["seeds_second"]) == (3, 3)
+
+
+def test_seeds_are_asked_for_only_where_these_do_not_show_the_difference(results):
+    tiny, small = compare(results, "kd", "ce").rows
+    assert tiny["seeds_needed"] is None     # .04 with sd .01: shown
+    assert small["seeds_needed"] is None    # no difference at all: no number of seeds shows it
+    tiny, small = compare(results, "ce", "tf_nkd").rows
+    assert tiny["low"] < 0 < tiny["high"]
+    assert tiny["seeds_needed"] == 9        # d = .01 over sqrt((.01^2 + 0^2) / 2) = 1.414
+
+
+def test_the_other_way_round_the_signs_are_turned(results):
+    there, back = (compare(results, *names).rows for names in (("kd", "ce"), ("ce", "kd")))
+    for a, b in zip(there, back, strict=True):
+        assert a["difference"] == pytest.approx(-b["difference"])
+        assert (a["low"], a["high"]) == pytest.approx((-b["high"], -b["low"]))
+
+
+def test_what_holds_over_pairs_is_said_in_sentences(results):
+    notes = compare(results, "kd", "tf_nkd").notes
+    assert notes[0] == "over 2 pairs: kd lies +0.00 pp from tf_nkd on average"
+    assert notes[1] == "a seed of kd beats one of tf_nkd with probability 0.50"
+    assert notes[2] == "Wilcoxon signed-rank: 2 pairs cannot be significant at the 5 % level, whatever they show"
+    assert "kd" in notes[3]
+
+
+def test_pairs_that_one_of_them_lacks_are_left_out_and_that_is_said(tmp_path):
+    write_study(tmp_path)
+    for model in ("big", "wide"):
+        write_teacher(tmp_path, model)
+    for number, arm in enumerate(arms()[:5]):  # tf_nkd on small is missing
+        write_arm(tmp_path, arm, number=100 * number)
+    answer = compare(analysis.open(tmp_path), "kd", "tf_nkd")
+    assert answer.notes[0] == "1 of 2 pairs have results of both; the others are left out"
+    assert [row["difference"] is None for row in answer.rows] == [False, True]
+
+
+def test_without_any_common_result_nothing_is_concluded(tmp_path):
+    write_study(tmp_path)
+    assert compare(analysis.open(tmp_path), "kd", "ce").notes == ("no pair has results of both kd and ce yet",)
+
+
+@pytest.mark.parametrize(("names", "message"), [
+    (("kdd", "ce"), "no method `kdd` in these studies. Did you mean `kd`? Known: ce, kd, tf_nkd"),
+    (("kd", "kd"), "compare: kd is given twice\n\nhint: methods here are ce, kd, tf_nkd"),
+])
+def test_a_wrong_name_is_answered_with_the_right_ones(results, names, message):
+    with pytest.raises(ValueError, match="^") as error:
+        compare(results, *names)
+    assert str(error.value) == message
+
+
+def test_a_rope_in_per_cent_is_refused(results):
+    with pytest.raises(ValueError, match=r"rope: 2 is not a fraction"):
+        compare(results, "kd", "ce", rope=2)
