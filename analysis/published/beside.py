@@ -157,8 +157,10 @@ def _compare_anchors(pair: _Pair, anchors: Anchors) -> Iterator[dict[str, Any]]:
 
 
 def _find_banners(pair: _Pair, results: Sequence[Result]) -> Iterator[str]:
+    """What the anchors forbid, for sources of which more than the plain student is compared."""
     plain = pair.plain_student
-    for _, student_top1, source in _list_anchors(pair, results):
+    methods = [result for result in results if result.label != pair.plain]
+    for _, student_top1, source in _list_anchors(pair, methods):
         recipe = judge_recipe(plain, student_top1)
         if recipe is Recipe.differs:
             yield (f"the recipe differs: {pair}: our plain student has {100 * plain.mean:.2f}, that of {source} "
