@@ -44,7 +44,7 @@ _FIELDS = (
     Field("tau_high", "share", "upper end"),
     Field("regret", "difference", "best final value of an arm's trials minus the best among those that the rung "
                                   "would let pass, mean over arms", "low"),
-    Field("regret_low", "difference", "lower end of its 95 % interval: Student-t over arms"),
+    Field("regret_low", "difference", "lower end of its 95 % interval: Student-t over arms, rather too narrow"),
     Field("regret_high", "difference", "upper end"),
     Field("regret_by_chance", "difference", "the same if as many were let pass at random"),
     Field("best_stopped", "share", "share of arms whose eventual best would be stopped", "low"),
@@ -83,7 +83,7 @@ def measure(results: Results, *, epochs: Sequence[int] | None = None) -> Answer:
     rows, notes = [], []
     for study_id, plan in plans.items():
         usable = [row for row in trials if row["study_id"] == study_id and _ran_on(row, plan)]
-        found = list(_measure_study(usable, rungs[study_id], plan, at))
+        found = list(_measure_study(usable, rungs.get(study_id, []), plan, at))
         rows += found
         notes += _describe(plan, [row for row in trials if row["study_id"] == study_id], usable, found)
     return Answer(
@@ -200,24 +200,34 @@ def _is_enough(rung: np.ndarray, final: np.ndarray) -> bool:
 def _summarise(arms: Arms, eta: int) -> Row:
     """The fields of one row."""
     outcomes = [judge_stopping(*arm, eta=eta) for arm in arms]
-    regrets = [outcome.regret for outcome in outcomes]
-    tau_low, tau_high = bound_tau(arms) or (None, None)
-    # equal regrets, as a rule zeros, say nothing of how they spread
-    regret_low, regret_high = (statistics.t_interval(regrets) if len(set(regrets)) > 1 else None) or (None, None)
     stopped = sum(outcome.best_stopped for outcome in outcomes)
-    low, high = _bound_share(stopped, len(arms)) or (None, None)
+    tau_low, tau_high = bound_tau(arms) or (None, None)
+    regret_low, regret_high = _bound_regret([outcome.regret for outcome in outcomes]) or (None, None)
+    stopped_low, stopped_high = _bound_share(stopped, len(arms)) or (None, None)
     return {
         "num_arms": len(arms), "num_trials": sum(len(rung) for rung, _ in arms),
         "tau": measure_tau(arms), "tau_low": tau_low, "tau_high": tau_high,
-        "regret": statistics.mean(regrets), "regret_by_chance": statistics.mean([outcome.regret_by_chance for outcome in outcomes]),
-        "regret_low": None if regret_low is None else max(0.0, regret_low), "regret_high": regret_high,
-        "best_stopped": stopped / len(arms) if arms else None, "best_stopped_low": low, "best_stopped_high": high,
+        "regret": statistics.mean([outcome.regret for outcome in outcomes]),
+        "regret_low": regret_low, "regret_high": regret_high,
+        "regret_by_chance": statistics.mean([outcome.regret_by_chance for outcome in outcomes]),
+        "best_stopped": stopped / len(arms) if arms else None,
+        "best_stopped_low": stopped_low, "best_stopped_high": stopped_high,
         "best_stopped_by_chance": statistics.mean([outcome.best_stopped_by_chance for outcome in outcomes]),
     }
 
 
+def _bound_regret(regrets: Sequence[float]) -> tuple[float, float] | None:
+    """Student-t over arms, no end below zero. None where all regrets are equal, as a rule zero: no spread is seen.
+
+    It covers the truth 80 to 93 times in 100, since regrets are many zeros and a few large ones; a percentile bootstrap
+    of the arms 79 to 91 times (simulation, 300 replicates each of 3 to 40 arms of 3 to 10 trials, tau 0.33 to 0.71).
+    """
+    found = statistics.t_interval(regrets) if len(set(regrets)) > 1 else None
+    return None if found is None else (max(0.0, found[0]), found[1])
+
+
 def _bound_share(count: int, total: int) -> tuple[float, float] | None:
-    """Wilson's 95 % interval of a share; None of nothing."""
+    """Wilson's 95 % interval; None of nothing. It covers 91 to 99 times in 100 (simulation as in `_bound_regret`)."""
     if not total:
         return None
     found = stats.binomtest(count, total).proportion_ci(_LEVEL, method="wilson")
