@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+
+import numpy as np
 
 
 def expected_best(values: Sequence[float], n: int, *, biased: bool = False) -> float | None:
@@ -22,8 +23,8 @@ def expected_best(values: Sequence[float], n: int, *, biased: bool = False) -> f
     size = len(values)
     if not size or (n > size and not biased):
         return None
-    weights = [_weigh_biased(place, n, size) if biased else _weigh_unbiased(place, n, size) for place in range(size)]
-    return float(sum(weight * value for weight, value in zip(weights, sorted(values), strict=True)))
+    chances = _chances_with_replacement(n, size) if biased else _chances_without_replacement(n, size)
+    return float(chances @ np.sort(values))
 
 
 def best_so_far(values: Sequence[float | None]) -> list[float | None]:
@@ -38,11 +39,15 @@ def best_so_far(values: Sequence[float | None]) -> list[float | None]:
     return best
 
 
-def _weigh_biased(place: int, n: int, size: int) -> float:
-    """The chance that the value at `place` in ascending order is the best of `n` drawn with replacement."""
-    return ((place + 1) / size) ** n - (place / size) ** n
+def _chances_with_replacement(n: int, size: int) -> np.ndarray:
+    """The chance of each value, in ascending order, of being the best of `n` drawn from all every time."""
+    return np.diff((np.arange(size + 1) / size) ** n)
 
 
-def _weigh_unbiased(place: int, n: int, size: int) -> float:
-    """The chance that it is the best of `n` drawn without: the others all from the `place` below it."""
-    return math.comb(place, n - 1) / math.comb(size, n)
+def _chances_without_replacement(n: int, size: int) -> np.ndarray:
+    """The same where none is drawn twice: C(i, n - 1) / C(size, n) for the value that has i below it.
+
+    By the ratio of neighbours from the highest down, since the binomials themselves are too large for many trials.
+    """
+    ratios = 1 - (n - 1) / np.arange(size - 1, 0, -1)
+    return n / size * np.cumprod([1.0, *ratios])[::-1]

@@ -140,8 +140,10 @@ def bayesian_signed_rank(
     return Posterior(*(largest / largest.sum(axis=0)).mean(axis=1).tolist())
 
 
-def describe_posterior(a: str, b: str, posterior: Posterior, *, rope: float) -> str:
-    """What the posterior of `a` minus `b` says, in one sentence; "cannot tell" below a probability of DECIDED."""
+def describe_posterior(a: str, b: str, posterior: Posterior | None, *, rope: float) -> str:
+    """What the posterior of `a` minus `b` says, in one sentence; "cannot tell" where nothing reaches DECIDED."""
+    if posterior is None:
+        return f"cannot tell {a} and {b} apart: fewer than two pairs have both"
     margin = f"{100 * rope:g} pp"
     outcomes = {
         f"{a} is better than {b} by more than {margin}": posterior.better,
