@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from analysis.queries import Query
+
 # One row per trial; `tuned` and `repeated` say which trials count as search and which as result. Test is never read
 # from the search's trials: the best of many is high by luck.
 _RUNS = """
@@ -25,6 +27,15 @@ _RUNS = """
                      AND e.epoch_rule = coalesce(s.epoch_rule, e.epoch_rule)
     WHERE t.stage IN ('tune', 'repeat')
 """
+
+# What the query for arms may read; a board's SQL column that needs another one adds it here.
+_READS = {
+    "trials": (
+        "study_id", "trial_id", "number", "stage", "arm_id", "setting_id", "data", "teacher", "teacher_id", "student",
+        "method", "method_label", "seed", "status", "epochs_done", "wall_seconds",
+    ),
+    "evals": ("study_id", "trial_id", "split", "epoch_rule", "top1", "top5", "nll", "ece", "agreement"),
+}
 
 _MEASURED = {
     "seeds": "list(top1 ORDER BY seed) FILTER (repeated AND top1 IS NOT NULL)",
@@ -97,11 +108,12 @@ def read_plans(studies: Sequence[Mapping[str, Any]]) -> dict[str, Plan]:
     return {row["study_id"]: Plan(row, name=_name(row, names)) for row in studies}
 
 
-def select_arms(columns: Mapping[str, str]) -> str:
+def select_arms(columns: Mapping[str, str]) -> Query:
     """The query for `read_arms`, with `columns`: name to SQL aggregate over an arm's trials."""
     aggregates = ", ".join(f"{sql} AS {name}" for name, sql in {**_MEASURED, **columns}.items())
     keys = "arm_id, study_id, data, teacher, teacher_id, student, method_label, method"
-    return f"SELECT {keys}, {aggregates} FROM ({_RUNS}) GROUP BY ALL ORDER BY min(number), arm_id, study_id"
+    sql = f"SELECT {keys}, {aggregates} FROM ({_RUNS}) GROUP BY ALL ORDER BY min(number), arm_id, study_id"
+    return Query(sql, _READS)
 
 
 def read_arms(rows: Sequence[dict[str, Any]], plans: Iterable[Plan]) -> list[Arm]:

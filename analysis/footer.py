@@ -6,23 +6,24 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from analysis.arms import Arm, Plan
+from analysis.queries import Query
 
 Facts = Mapping[str, Sequence[Mapping[str, Any]]]  # rows by the query's name
 
 QUERIES = {
-    "spent": """
+    "spent": Query("""
         SELECT study_id, count(*) AS trials, sum(epochs_done)::BIGINT AS epochs, sum(wall_seconds) AS seconds
         FROM trials GROUP BY study_id
-    """,
-    "planned": """
+    """, {"trials": ("study_id", "epochs_done", "wall_seconds")}),
+    "planned": Query("""
         SELECT study_id, list(DISTINCT epochs_planned ORDER BY epochs_planned) AS epochs
         FROM trials WHERE stage IN ('tune', 'repeat') GROUP BY study_id
-    """,
-    "hardware": """
+    """, {"trials": ("study_id", "stage", "epochs_planned")}),
+    "hardware": Query("""
         SELECT coalesce(gpu, cpu, 'unknown machine') AS name, list(DISTINCT torch ORDER BY torch) AS torch
         FROM trials JOIN environments USING (environment_id) GROUP BY 1 ORDER BY 1
-    """,
-    "unfair_teachers": "SELECT model, data FROM teachers WHERE saw_validation ORDER BY ALL",
+    """, {"trials": ("environment_id",)}),
+    "unfair_teachers": Query("SELECT model, data FROM teachers WHERE saw_validation ORDER BY ALL"),
 }
 
 

@@ -7,8 +7,8 @@ lock is taken, nothing is written, and what `trials` lists is complete in `epoch
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,22 +16,10 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 
-from analysis import tables
+from analysis import sandbox, tables
 
 if TYPE_CHECKING:
     from analysis.leaderboard import Leaderboard
-
-_SQL_TYPES = {
-    "string": "VARCHAR",
-    "int64": "BIGINT",
-    "float64": "DOUBLE",
-    "bool": "BOOLEAN",
-    "timestamp": "TIMESTAMP WITH TIME ZONE",
-    "map": "MAP(VARCHAR, DOUBLE)",
-}
-
-# Two studies may have used one teacher or one machine: each is one row, lest a join double the trials.
-_SHARED = {"teachers": "teacher_id", "environments": "environment_id"}
 
 # A query is asked again while files are being replaced under it; chosen by hand (a writer that never rests made one
 # query in 25 fail on 2 cores).
@@ -41,6 +29,18 @@ Snapshot = dict[str, dict[str, tuple[int, int] | None]]  # table -> file -> stam
 
 # Else one missing value would turn a column of integers into floats.
 _PANDAS_TYPES = {pa.int64(): pd.Int64Dtype(), pa.int32(): pd.Int32Dtype(), pa.bool_(): pd.BooleanDtype()}
+
+
+@dataclass(frozen=True)
+class Query:
+    """One SELECT, and the columns that it needs of each table.
+
+    What is named here is read once for all queries of one call, and they see these columns alone: of ten thousand
+    small files, each scan takes seconds.
+    """
+
+    sql: str
+    reads: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Results:
         """As `sql`, as an Arrow table."""
         return _answer(self.directories, [query])[0]
 
-    def rows(self, queries: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
+    def rows(self, queries: Mapping[str, str | Query]) -> dict[str, list[dict[str, Any]]]:
         """The answers to several queries, each as a list of rows, all from the same state of a running study."""
         answers = _answer(self.directories, list(queries.values()))
         return {name: answer.to_pylist() for name, answer in zip(queries, answers, strict=True)}
@@ -126,25 +126,33 @@ def _require_distinct(results: Results) -> None:
         raise ValueError(f"study {twice.iloc[0]['name']}: given twice, its trials would count twice")
 
 
-def _answer(directories: Sequence[Path], queries: Sequence[str]) -> list[pa.Table]:
+def _answer(directories: Sequence[Path], queries: Sequence[str | Query]) -> list[pa.Table]:
     """One answer per query, all from the same files. ValueError if a query is not one SELECT, or wrong."""
+    asked = [Query(query) if isinstance(query, str) else query for query in queries]
+    hold: dict[str, list[str]] = {}
+    for query in asked:
+        for table, columns in query.reads.items():
+            hold.setdefault(table, []).extend(columns)
     for attempts_left in reversed(range(_ATTEMPTS)):
-        snapshot = _snapshot(directories)
+        snapshot: Snapshot = {}
         try:
-            with _connect(snapshot) as connection:
-                return [_select_once(connection, query) for query in queries]
+            with duckdb.connect(":memory:") as connection:
+                needed = set().union(*(sandbox.find_tables(connection, query.sql) for query in asked))
+                snapshot = _snapshot(directories, needed)
+                sandbox.expose(connection, {table: list(files) for table, files in snapshot.items()}, hold=hold)
+                return [connection.sql(query.sql).to_arrow_table() for query in asked]
         except duckdb.Error as error:
-            # DuckDB opens the first file of a table twice; if it was replaced in between, footer and pages differ.
+            # A file is opened for its footer and again for its pages: if it was replaced in between, they differ.
             if not attempts_left or not _was_replaced(snapshot):
                 raise ValueError(f"sql: {error}\n\nhint: tables are {', '.join(tables.TABLES)}") from error
     raise AssertionError("the last attempt returns or raises")
 
 
-def _snapshot(directories: Sequence[Path]) -> Snapshot:
-    """The files of every table. Trials come before epochs and evals: a trial's row is written last and read first."""
+def _snapshot(directories: Sequence[Path], needed: Collection[str]) -> Snapshot:
+    """The files of the needed tables, trials before epochs and evals: a trial's row is written last and read first."""
     return {
         table: {str(path): _stamp(path) for directory in directories for path in tables.files(directory, table)}
-        for table in tables.TABLES
+        for table in tables.TABLES if table in needed
     }
 
 
@@ -158,46 +166,5 @@ def _stamp(path: str | Path) -> tuple[int, int] | None:
 
 
 def _was_replaced(snapshot: Snapshot) -> bool:
-    return any(_stamp(path) != stamp for files in snapshot.values() for path, stamp in files.items())
-
-
-def _connect(snapshot: Snapshot) -> duckdb.DuckDBPyConnection:
-    """A DuckDB that can read the tables' files and nothing else, and whose settings are locked."""
-    paths = [path for files in snapshot.values() for path in files]
-    connection = duckdb.connect(":memory:")
-    connection.execute("SET TimeZone = 'UTC'")
-    connection.execute("SET temp_directory = ''")               # a large query leaves no file behind
-    connection.execute(f"SET allowed_paths = {_quote_list(paths)}")
-    connection.execute("SET enable_external_access = false")    # no other file, no network, no Python variable
-    connection.execute("SET lock_configuration = true")
-    for table, files in snapshot.items():
-        connection.execute(f"CREATE VIEW {table} AS {_select(table, list(files))}")
-    return connection
-
-
-def _select(table: str, files: Sequence[str]) -> str:
-    """The table's columns with their types, over exactly these files; no rows where there are none.
-
-    Not `union_by_name`: it reads every footer first, each file a second time for the data, and one may have been
-    replaced by then. All files of a schema version have all columns, so the first one's schema is everyone's.
-    """
-    columns = ", ".join(f"NULL::{_SQL_TYPES[c.type]} AS {c.name}" for c in tables.TABLES[table])
-    empty = f"SELECT {columns} WHERE false"
-    if not files:
-        return empty
-    once = f"DISTINCT ON ({_SHARED[table]}) *" if table in _SHARED else "*"
-    return f"SELECT {once} FROM ({empty} UNION ALL BY NAME SELECT * FROM read_parquet({_quote_list(files)}))"
-
-
-def _quote_list(values: Sequence[str]) -> str:
-    quoted = ", ".join("'" + value.replace("'", "''") + "'" for value in values)
-    return f"[{quoted}]"
-
-
-def _select_once(connection: duckdb.DuckDBPyConnection, query: str) -> pa.Table:
-    """The sandbox alone is not read-only: COPY with use_tmp_file false overwrites a file that may be read."""
-    statements = connection.extract_statements(query)
-    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-        kinds = ", ".join(statement.type.name for statement in statements) or "nothing"
-        raise ValueError(f"sql: one SELECT is allowed, got {kinds}\n\nhint: copy the Parquet files to change them")
-    return connection.sql(query).to_arrow_table()
+    stamps = {path: stamp for files in snapshot.values() for path, stamp in files.items()}
+    return any(stamp is None or _stamp(path) != stamp for path, stamp in stamps.items())

@@ -1,0 +1,128 @@
+"""A DuckDB that answers SELECTs over a study's files and can do nothing else, whatever it is asked.
+
+Two walls. `find_tables` reads the statement as DuckDB's own parser sees it and lets through what it knows to only
+read: a list of what is allowed, since DuckDB's sandbox is not read-only (COPY, as a statement or inside WITH, writes
+to any file that may be read). `expose` then locks the connection onto the listed files.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import duckdb
+
+from analysis.columns import KEYS, TABLES, Column
+from analysis.quoting import quote, quote_list
+
+_SQL_TYPES = {
+    "string": "VARCHAR",
+    "int64": "BIGINT",
+    "float64": "DOUBLE",
+    "bool": "BOOLEAN",
+    "timestamp": "TIMESTAMP WITH TIME ZONE",
+    "map": "MAP(VARCHAR, DOUBLE)",
+}
+
+# Two studies may have used one teacher or one machine: each is one row, lest a join double the trials.
+_SHARED = {"teachers": "teacher_id", "environments": "environment_id"}
+
+# Parts of a query, in DuckDB's words. WITH may also hold COPY_QUERY_NODE, INSERT_QUERY_NODE and others that write.
+_READING = {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"}
+
+# Functions in FROM that make rows of their arguments; all others read files, settings or SQL hidden in a string.
+_HARMLESS = {"unnest", "range", "generate_series", "json_each", "json_tree"}
+
+
+def find_tables(connection: duckdb.DuckDBPyConnection, query: str) -> set[str]:
+    """The study's tables that one SELECT names. ValueError if it is anything else, or may do more than read them."""
+    found = set()
+    for node in _walk(_parse(connection, query)):
+        kind = node.get("type")
+        if "cte_map" in node and kind not in _READING:
+            raise ValueError(_refuse(f"{str(kind).partition('_')[0]} inside a query is not allowed"))
+        if kind == "TABLE_FUNCTION" and (name := node["function"]["function_name"]).lower() not in _HARMLESS:
+            raise ValueError(_refuse(f"function {name} in FROM is not allowed"))
+        if kind == "BASE_TABLE":
+            found.add(node["table_name"].lower())
+        if kind == "SHOW_REF":
+            found.update(TABLES)
+    return found & TABLES.keys()
+
+
+def expose(
+    connection: duckdb.DuckDBPyConnection,
+    files: Mapping[str, Sequence[str]],
+    *,
+    hold: Mapping[str, Sequence[str]],
+) -> None:
+    """Makes the tables of `files` known and locks the connection: from then on it can read these files at most.
+
+    hold: table -> the columns that are read at once and kept in memory; the table has no others then.
+    """
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET temp_directory = ''")               # a large query leaves no file behind
+    connection.execute("SET python_enable_replacements = false")
+    for table in files.keys() & hold.keys():
+        connection.execute(_hold(table, files[table], columns=hold[table]))
+    shown = {table: paths for table, paths in files.items() if table not in hold}
+    connection.execute(f"SET allowed_paths = {quote_list(path for paths in shown.values() for path in paths)}")
+    connection.execute("SET enable_external_access = false")    # no other file, no network, no Python variable
+    connection.execute("SET lock_configuration = true")
+    for table, paths in shown.items():
+        connection.execute(f"CREATE VIEW {table} AS {_select(table, paths, columns=TABLES[table])}")
+
+
+def _parse(connection: duckdb.DuckDBPyConnection, query: str) -> Any:
+    """The one statement as a tree. ValueError if it is none, or no SELECT."""
+    try:
+        found = json.loads(connection.execute("SELECT json_serialize_sql(?)", [query]).fetchone()[0])
+    except (RecursionError, duckdb.Error) as error:
+        raise ValueError(_refuse(f"the query cannot be understood ({error})")) from error
+    if found["error"] and found["error_type"] != "not implemented":     # said of whatever is no SELECT
+        raise ValueError(_refuse(found["error_message"]))
+    if found["error"] or len(found["statements"]) != 1:
+        raise ValueError(_refuse("exactly one SELECT is allowed"))
+    return found["statements"][0]
+
+
+def _walk(tree: Any) -> Iterator[dict[str, Any]]:
+    """Every object in the tree."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            yield node
+            waiting.extend(node.values())
+        elif isinstance(node, list):
+            waiting.extend(node)
+
+
+def _refuse(why: str) -> str:
+    return f"sql: {why}\n\nhint: one SELECT over {', '.join(TABLES)}; copy the Parquet files to change them"
+
+
+def _hold(table: str, files: Sequence[str], *, columns: Sequence[str]) -> str:
+    """Sorted: in the order of the files, DuckDB stores one row per file and takes twice as long (2,000 files)."""
+    names = {*columns, *KEYS[table]}
+    select = _select(table, files, columns=[column for column in TABLES[table] if column.name in names])
+    return f"CREATE TABLE {table} AS {select} ORDER BY {', '.join(KEYS[table])}"
+
+
+def _select(table: str, files: Sequence[str], *, columns: Sequence[Column]) -> str:
+    """The columns with their types, over exactly these files; no rows where there are none.
+
+    The schema is given, so that a file that an older version wrote has null for what that one did not know, and so
+    that no file is opened to look. Nor is `union_by_name` needed: it reads every footer first, each file a second
+    time for the data, and one may have been replaced by then.
+    """
+    if not files:
+        nothing = ", ".join(f"NULL::{_SQL_TYPES[column.type]} AS {column.name}" for column in columns)
+        return f"SELECT {nothing} WHERE false"
+    schema = ", ".join(
+        f"{quote(c.name)}: {{name: {quote(c.name)}, type: {quote(_SQL_TYPES[c.type])}, default_value: NULL}}"
+        for c in columns
+    )
+    once = f"DISTINCT ON ({_SHARED[table]}) *" if table in _SHARED else "*"
+    return f"SELECT {once} FROM read_parquet({quote_list(files)}, schema = MAP {{{schema}}})"
