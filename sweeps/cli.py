@@ -28,6 +28,8 @@ from sweeps.figures import count, format_seconds
 from sweeps.interrupt import Interrupted
 
 if TYPE_CHECKING:
+    from analysis.answer import Answer
+    from sweeps.best import Winner
     from sweeps.planner import Planner
 
 _NO_EDGE = 100_000  # characters
@@ -148,6 +150,28 @@ def plan(
         _print_wide(build_cost_table(cost), Console(highlight=False))
 
 
+def best(
+    directory: Directory,
+    data: Annotated[str | None, typer.Option(help="Arms of this data set alone.")] = None,
+    teacher: Annotated[str | None, typer.Option(help="Arms of this teacher alone; none: of those without.")] = None,
+    student: Annotated[str | None, typer.Option(help="Arms of this student alone.")] = None,
+    method: Annotated[str | None, typer.Option(help="Arms of this method, as the study labels it, alone.")] = None,
+    export: Annotated[Path | None, typer.Option(help="Write the student's state dict here, a card beside it.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what won each arm: setting, validation value, the repeats' test top-1; and export its student."""
+    from analysis.commands.printing import show_answer
+    from sweeps import best as bests
+
+    planner = bests.read_planner(directory)
+    wanted = {"data": data, "teacher": teacher, "student": student, "method": method}
+    winners = bests.select(bests.find_winners(planner), wanted)
+    card = None if export is None else bests.export(winners, export, planner=planner, directory=directory)
+    show_answer(_to_answer(winners, planner, directory, as_text=not as_json), as_json=as_json)
+    if card is not None:
+        _messages().print(Text(f"{export}: trial {card['trial_id']}: {card['chosen_by']}"), soft_wrap=True)
+
+
 def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")], as_json: AsJson = False) -> None:
     """List what a study file may name."""
     from sweeps.listing import list_rows
@@ -171,7 +195,7 @@ def build_app() -> typer.Typer:
         no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     )
     app.callback()(_root)
-    for verb in (run, resume, status, validate, plan):
+    for verb in (run, resume, status, validate, plan, best):
         app.command()(verb)
     app.command("list")(list_)
     analysis_cli.mount(app)
@@ -226,6 +250,25 @@ def _end(planner: Planner, directory: Path) -> None:
         raise typer.Exit(GIVEN_UP)
     if failed:
         raise typer.Exit(SOME_FAILED)
+
+
+def _to_answer(winners: Sequence[Winner], planner: Planner, directory: Path, *, as_text: bool) -> Answer:
+    from analysis.answer import Answer, Field
+    from sweeps import best as bests
+
+    rows = [bests.to_row(winner, directory) for winner in winners]
+    if as_text:
+        for row in rows:
+            settings = row["settings"]
+            row["settings"] = settings and ", ".join(f"{name} {_shorten(value)}" for name, value in settings.items())
+    rules = dict.fromkeys(winner.chosen_by for winner in winners if winner.chosen_by is not None)
+    notes = [f"chosen by {rule}: {bests.RULES[rule]}" for rule in rules]
+    fields = tuple(Field(*column) for column in bests.COLUMNS)
+    return Answer(planner.study.name, keys=bests.KEYS, fields=fields, rows=tuple(rows), notes=tuple(notes))
+
+
+def _shorten(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _describe_driver(found: Mapping[str, Any]) -> str:

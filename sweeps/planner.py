@@ -143,7 +143,7 @@ class Planner:
         has_finisher = any(trial.status == "completed" and not trial.immune for trial in trials)
         if not has_finisher and (number := self._find_last_hope(trials)) is not None:
             return _ask_on(trials[number])
-        return {"type": "closed", "arm_id": arm.arm_id, "winner": _find_winner(trials)}
+        return {"type": "closed", "arm_id": arm.arm_id, "winner": find_winner(trials)}
 
     def _ask_new_trial(self, arm: Arm, trials: list[Trial]) -> Event:
         number = len(trials)
@@ -258,7 +258,7 @@ def _passed_at(trials: list[Trial], rung: int) -> set[int]:
     return {trial.number for trial in trials if rung in trial.passed}
 
 
-def _find_winner(trials: list[Trial]) -> str | None:
+def find_winner(trials: list[Trial]) -> str | None:
     """The completed trial with the best validation value; a tie goes to the lower number."""
     completed = [trial for trial in trials if trial.status == "completed" and math.isfinite(trial.value)]
     return min(completed, key=lambda trial: (-trial.value, trial.number)).trial_id if completed else None

@@ -81,3 +81,21 @@ class TwoViews(Stateful):
     """Asks for what the loop does not give."""
 
     needs: ClassVar[Needs] = Needs(views=2)
+
+
+class Rebuilt(nn.Module):
+    """A student whose classifier is another network."""
+
+    def __init__(self, student, head):
+        super().__init__()
+        self.student, self.head = student, head
+
+    def forward(self, image_BCHW):
+        return self.head(self.student.outputs(image_BCHW).pooled_BD)
+
+
+class ShipsItsHead(Stateful):
+    """A method whose own parameters are part of what is measured and shipped."""
+
+    def deployed(self, student, own):
+        return Rebuilt(student, own)
