@@ -11,6 +11,7 @@ import torch
 
 from kdtrain.config import TrialConfig
 from kdtrain.export import build_exported, export_student
+from kdtrain.train import train
 from tests.kdtrain.trials import finish, make_config, store_teacher
 
 MEASURE = """
@@ -126,3 +127,13 @@ def test_exporting_draws_no_random_number(tmp_path):
     torch.manual_seed(5)
     export_student(state, tmp_path / "student.pt", config=config, facts={})
     assert torch.equal(torch.rand(1), expected)
+
+
+def test_of_a_checkpoint_on_the_way_the_epoch_on_the_card_is_the_one_of_the_weights(tmp_path):
+    """lr 1 and no decay: the best of four epochs is not the fourth, which the checkpoint's own weights are of."""
+    config = make_config(epoch_rule="best_val", lr=1.0, schedule="constant", epochs=6)
+    state = [epoch.run.state_dict() for epoch, _ in zip(train(config), range(4), strict=False)][-1]
+    card = export_student(state, tmp_path / "student.pt", config=config, facts={})
+    weights = torch.load(tmp_path / "student.pt", weights_only=True)
+    assert card["epoch"] == state["best"]["epoch"] < 4
+    assert torch.equal(weights["classifier.weight"], state["best"]["modules"]["student"]["classifier.weight"])
