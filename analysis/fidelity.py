@@ -223,7 +223,7 @@ def _bound_regret(regrets: Sequence[float]) -> tuple[float, float] | None:
     of the arms 79 to 91 times (simulation, 300 replicates each of 3 to 40 arms of 3 to 10 trials, tau 0.33 to 0.71).
     """
     found = statistics.t_interval(regrets) if len(set(regrets)) > 1 else None
-    return None if found is None else (max(0.0, found[0]), found[1])
+    return None if found is None else (max(0.0, float(found[0])), float(found[1]))
 
 
 def _bound_share(count: int, total: int) -> tuple[float, float] | None:
@@ -278,7 +278,7 @@ def _describe(plan: Plan, trials: Sequence[Row], usable: Sequence[Row], rows: Se
         return
     per_arm = len(usable) / len(group_by_arm(usable, ("study_id", "arm_id")))
     whose = "the immune trials, which no rung could stop" if stopping else "all trials, since no rung stopped any"
-    yield f"{plan.name}: measured on {whose}: {per_arm:.1f} an arm; regret and chance are among these alone"
+    yield f"{plan.name}: measured on {whose}: {per_arm:.1f} an arm, and the regret is that of choosing among so many"
     if lost := sum(1 for row in trials if row["status"] == "failed" and (row["immune"] or not stopping)):
         yield f"{plan.name}: {lost:,} of them failed and are left out"
     if diverged := sum(row["status"] == "diverged" for row in usable):

@@ -22,6 +22,7 @@ from analysis.arm_rows import Row, group_by_pair
 from analysis.plots import _PANEL_INCHES, _PANELS_A_ROW, _STYLE, _label, _to_svg, colour_methods
 
 _LEGEND_INCHES = 0.3
+_MARKED = 40        # points of a line that are still told apart; chosen by hand
 _RISE = 0.5        # part of the epochs whose values may lie below the axis, where curves do little but rise; by hand
 
 Drawing = Callable[[Axes, Sequence[Row], str], list[float]]  # draws a method's rows; values to be seen
@@ -73,7 +74,8 @@ def draw_expected(answer: Answer, *, colours: Mapping[str, str] | None = None) -
 
     def draw(axis: Axes, rows: Sequence[Row], colour: str) -> list[float]:
         values = [_to_per_cent(row["val_top1"]) for row in rows]
-        axis.plot([row["seconds"] / divisor for row in rows], values, color=colour, lw=1.6, marker="o", ms=2.5)
+        marker = "o" if len(rows) <= _MARKED else None
+        axis.plot([row["seconds"] / divisor for row in rows], values, color=colour, lw=1.6, marker=marker, ms=2.5)
         axis.set_xlim(left=0)
         return values
 

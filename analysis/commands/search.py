@@ -49,7 +49,7 @@ def curves(
         "budget: best so far by cost. common: each pair at its smallest common budget. learning: by epoch. expected: "
         "best of n random trials."
     ))] = Kind.budget,
-    by: Annotated[Cost | None, typer.Option(help="The cost, for budget and common.  [default: seconds]")] = None,
+    by: Annotated[Cost | None, typer.Option(help="The cost, for budget and common; else seconds.")] = None,
     biased: Annotated[bool, typer.Option("--biased", help="The form of Dodge et al. 2019, for expected.")] = False,
     svg: Annotated[Path | None, typer.Option(help="Draw it into this new file too.", metavar="FILE")] = None,
     form: RowsFormatOption = RowsFormat.table,

@@ -45,6 +45,12 @@ def test_a_rung_in_the_reverse_order_stops_the_best(tmp_path):
     assert row["regret"] == pytest.approx(0.9 - 0.5)  # the best two of six pass: 0.4 and 0.5
 
 
+def test_of_five_trials_one_passes_where_one_in_three_goes_on():
+    found = fidelity.judge_stopping(np.array([0.5, 0.4, 0.3, 0.2, 0.1]), np.array([0.8, 0.9, 0.7, 0.6, 0.5]), eta=3)
+    assert found.regret == pytest.approx(0.9 - 0.8)
+    assert found.best_stopped_by_chance == pytest.approx(4 / 5)
+
+
 def test_chance_is_what_passing_at_random_would_lose(tmp_path):
     row = _measure(tmp_path, _immune([0.3, 0.2, 0.1], [0.9, 0.6, 0.3])).rows[0]
     assert row["regret_by_chance"] == pytest.approx(0.9 - 0.6)  # one of three passes, on average the mean
@@ -91,6 +97,12 @@ def test_a_diverged_trial_is_the_worst_and_a_failed_one_is_left_out(tmp_path):
 def test_a_trial_that_diverged_before_the_rung_never_reached_it(tmp_path):
     row = _measure(tmp_path, [*_immune([0.5, 0.4], [0.7, 0.6]), Curve([0.9], "diverged", immune=True)], epochs=[2])
     assert row.rows[0]["num_trials"] == 2
+
+
+def test_an_arm_in_which_all_diverged_has_no_best_to_lose(tmp_path):
+    diverged = Curve([0.5, None], "diverged", immune=True)
+    row = _measure(tmp_path, [diverged, diverged], _immune([0.2, 0.1], [0.9, 0.6])).rows[0]
+    assert (row["num_arms"], row["num_trials"], row["regret"]) == (1, 2, 0.0)
 
 
 def test_a_missing_value_at_the_rung_is_the_worst(tmp_path):
@@ -191,6 +203,16 @@ def test_the_interval_of_tau_covers_the_truth():
     assert hits >= 52  # of 60, were it 95 %, fewer in one run of 100
 
 
+def test_the_interval_of_unrelated_values_is_as_wide_as_known():
+    # Kendall 1938: where there is no relation, tau has the variance 2 (2n + 5) / (9 n (n - 1)); here its root is 0.0474
+    rng = np.random.default_rng(0)
+    rung, final = rng.standard_normal((2, 200))
+    tau = fidelity.measure_tau([(rung, final)])
+    low, high = fidelity.bound_tau([(rung, final)])
+    assert tau - low == pytest.approx(1.96 * 0.0474, rel=0.15)
+    assert high - tau == pytest.approx(1.96 * 0.0474, rel=0.15)
+
+
 def test_there_is_no_interval_where_all_pairs_agree():
     rising = np.arange(5.0)
     assert fidelity.bound_tau([(rising, rising)]) is None
@@ -203,3 +225,10 @@ def test_equal_regrets_have_no_interval(tmp_path):
     row = _measure(tmp_path, curves, curves).rows[0]
     assert (row["regret"], row["regret_low"], row["regret_high"]) == (0.0, None, None)
     assert (row["best_stopped_low"], row["best_stopped_high"]) == pytest.approx((0.0, 0.657620), abs=1e-6)  # 0 of 2
+
+
+def test_the_interval_of_regret_is_students_and_not_below_zero(tmp_path):
+    row = _measure(tmp_path, _immune([0.2, 0.1], [0.9, 0.6]), _immune([0.1, 0.2], [0.9, 0.6])).rows[0]
+    assert row["regret"] == pytest.approx(0.15)  # of 0 and 0.3
+    assert row["regret_low"] == 0.0
+    assert row["regret_high"] == pytest.approx(0.15 + 12.7062 * 0.15, abs=1e-5)  # t at 1 degree of freedom
