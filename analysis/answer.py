@@ -34,3 +34,13 @@ class Answer:
         frame = pd.DataFrame(list(self.rows), columns=[*self.keys, *(field.name for field in self.fields)])
         frame.attrs["notes"] = list(self.notes)
         return frame
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain JSON values."""
+        columns = [describe_column(field) for field in self.fields]
+        return {"title": self.title, "columns": columns, "rows": self.rows, "notes": self.notes}
+
+
+def describe_column(column: Field) -> dict[str, str | None]:
+    """What a program is told of a column."""
+    return {"name": column.name, "unit": column.unit, "meaning": column.meaning, "better": column.better or None}

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from analysis.commands import published
 from analysis.commands.board import compare, leaderboard, report
 from analysis.commands.tables import describe, sql
 
@@ -30,6 +31,7 @@ def mount(app: typer.Typer) -> None:
     """Adds every verb to an application."""
     for name, verb in VERBS.items():
         app.command(name)(verb)
+    app.add_typer(published.build_app(), name="published")
 
 
 def build_app() -> typer.Typer:

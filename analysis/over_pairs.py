@@ -48,7 +48,8 @@ class Summary:
 
     @cached_property
     def gain_iqm(self) -> float | None:
-        return None if self.is_plain else aggregates.iqm_gain([cell.sample for cell in self.cells])
+        """0 for the reference by definition, as its mean gain is."""
+        return 0.0 if self.is_plain else aggregates.iqm_gain([cell.sample for cell in self.cells])
 
     @cached_property
     def intervals(self) -> aggregates.Intervals:
@@ -175,7 +176,7 @@ def find_disagreement(summaries: Sequence[Summary]) -> str | None:
     winners = {
         "gap closed pooled": _find_best(full, lambda s: s.gap_closed_pooled),
         "mean gain": _find_best(full, lambda s: statistics.mean(s.gains)),
-        "interquartile mean": _find_best(full, lambda s: 0.0 if s.is_plain else s.gain_iqm),
+        "interquartile mean": _find_best(full, lambda s: s.gain_iqm),
         "mean rank": _find_best(full, lambda s: -s.rank),
     }
     told = {word: names for word, names in winners.items() if names}

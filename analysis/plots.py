@@ -71,7 +71,7 @@ def draw_profiles(board: Leaderboard, colours: Mapping[str, str]) -> str | None:
     if rows.empty:
         return None
     with mpl.rc_context(_STYLE | {"svg.hashsalt": "profiles"}):
-        figure = Figure(figsize=(_PANEL_INCHES[0] * 2, _PANEL_INCHES[1] * 1.2), layout="constrained")
+        figure = Figure(figsize=(_PANEL_INCHES[0] * _PANELS_A_ROW, _PANEL_INCHES[1]), layout="constrained")
         axis = figure.subplots()
         for label, group in rows.groupby("method", sort=False):
             axis.step(100 * group["gain"], group["share"], where="post", color=colours[label], lw=1.6)

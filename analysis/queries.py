@@ -86,11 +86,16 @@ class Results:
         answers = _answer(self.directories, list(queries.values()))
         return {name: answer.to_pylist() for name, answer in zip(queries, answers, strict=True)}
 
-    def leaderboard(self) -> Leaderboard:
-        """Per pair and over pairs: every method on the test split, with its intervals and its budget."""
-        from analysis import leaderboard  # it builds on this file
+    def leaderboard(self, *, published: str | None = None) -> Leaderboard:
+        """Per pair and over pairs: every method on the test split, with its intervals and its budget.
 
-        return leaderboard.build(self)
+        published: beside the numbers of this source, or of `all`; None leaves them out. ValueError for one unknown.
+        """
+        from analysis import leaderboard  # it builds on this file
+        from analysis.published import beside
+
+        board = leaderboard.build(self)
+        return board if published is None else beside.put(board, self, source=published)
 
     def _read(self, table: str, *, order: str = "ALL") -> pd.DataFrame:
         return self.sql(f"SELECT * FROM {table} ORDER BY {order}")

@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from analysis.answer import Answer, describe_column
 from analysis.cells import Column
 from analysis.formatting import format_head, format_value
 from analysis.leaderboard import Leaderboard, Table
@@ -46,7 +47,8 @@ def print_terminal(board: Leaderboard, console: Console, *, detail: bool = False
     console.print(Text(describe_title(board), style="bold"))
     for section in sections(board, detail=detail):
         console.print()
-        console.print(_rich_table(section, gap=1 if console.width >= _ROOMY else 0))
+        table = _rich_table(section, gap=1 if console.width >= _ROOMY else 0)
+        console.print(table if section.rows else Text(section.title, style="bold"))
         for line in section.lines:
             console.print(Text(line))
     console.print()
@@ -80,6 +82,7 @@ def to_json(board: Leaderboard) -> str:
         "verdicts": _table_to_dict(board.verdicts),
         "pairs": _table_to_dict(board.pairs),
         "profiles": _table_to_dict(board.profiles),
+        "published": board.published and board.published.to_dict(),
         "footer": dict(board.footer),
     }
     return json.dumps(document, indent=2, allow_nan=False)
@@ -97,6 +100,8 @@ def sections(board: Leaderboard, *, detail: bool = False) -> Iterator[Section]:
     """
     yield from sections_over_pairs(board, detail=detail)
     yield from sections_by_pair(board, detail=detail)
+    if board.published is not None:
+        yield section_of(board.published)
 
 
 def sections_over_pairs(board: Leaderboard, *, detail: bool = False) -> Iterator[Section]:
@@ -111,6 +116,22 @@ def sections_by_pair(board: Leaderboard, *, detail: bool = False) -> Iterator[Se
     for _, group in itertools.groupby(board.pairs.rows, key=lambda row: [row[key] for key in _PAIR_KEYS]):
         rows = tuple(group)
         yield _section(_describe_pair(rows[0], board.pairs.rows), board, board.pairs, rows, detail=detail)
+
+
+def section_of(answer: Answer) -> Section:
+    """An answer as a block of text: no column that nothing fills, its notes below."""
+    keys = [key for key in answer.keys if len({row[key] for row in answer.rows}) > 1]
+    fields = [
+        field for field in answer.fields
+        if not field.name.endswith(("_low", "_high")) and any(row[field.name] is not None for row in answer.rows)
+    ]
+    rows = [
+        (*(format_value(row[key]) for key in keys), *(format_value(row[field.name], field.unit) for field in fields))
+        for row in answer.rows
+    ]
+    header = (*(key.replace("_", " ") for key in keys), *map(format_head, fields))
+    meanings = (*("" for _ in keys), *(field.meaning for field in fields))
+    return Section(answer.title, header, meanings, tuple(rows), lines=answer.notes)
 
 
 def _section(
@@ -250,6 +271,8 @@ def _rich_footer(board: Leaderboard) -> RichTable:
 
 
 def _markdown_table(section: Section) -> str:
+    if not section.rows:
+        return "\n\n".join([f"## {_escape_markdown(section.title)}", *map(_escape_markdown, section.lines)])
     lines = [
         f"## {_escape_markdown(section.title)}",
         "",
@@ -274,7 +297,4 @@ def _escape_markdown(text: str) -> str:
 
 
 def _table_to_dict(table: Table) -> dict[str, Any]:
-    columns = [
-        {"name": c.name, "unit": c.unit, "meaning": c.meaning, "better": c.better or None} for c in table.columns
-    ]
-    return {"columns": columns, "rows": table.rows}
+    return {"columns": [describe_column(column) for column in table.columns], "rows": table.rows}

@@ -25,12 +25,15 @@ def leaderboard(
     directories: Directories,
     form: Annotated[BoardFormat, typer.Option("--format", help="How to show it.")] = BoardFormat.terminal,
     wide: Annotated[bool, typer.Option("--wide", help="With calibration, agreement and every probability.")] = False,
+    published: Annotated[
+        str | None, typer.Option(help="Beside published numbers: of one source, or of `all`.", metavar="SOURCE")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show every method on every pair: test top-1 over fresh seeds, with intervals and what the search cost."""
     from analysis import render
 
-    board = analysis.open(directories).leaderboard()
+    board = analysis.open(directories).leaderboard(published=published)
     if as_json or form is BoardFormat.json:
         sys.stdout.write(render.to_json(board) + "\n")
     elif form is BoardFormat.csv:

@@ -46,9 +46,7 @@ def show_answer(answer: Answer, form: RowsFormat = RowsFormat.table, *, as_json:
 
 def to_json(answer: Answer) -> str:
     """Everything of the answer, each column with unit and meaning; a missing value is null."""
-    fields = [{"name": f.name, "unit": f.unit, "meaning": f.meaning, "better": f.better or None} for f in answer.fields]
-    document = {"title": answer.title, "columns": fields, "rows": answer.rows, "notes": answer.notes}
-    return json.dumps(document, indent=1, allow_nan=False)
+    return json.dumps(answer.to_dict(), indent=1, allow_nan=False)
 
 
 def print_answer(answer: Answer, console: Console) -> None:

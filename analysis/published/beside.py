@@ -10,6 +10,7 @@ of a study that is not the method's own name another variant.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 from analysis.answer import Answer, Field
 from analysis.leaderboard import Leaderboard
 from analysis.published.anchors import Anchors, find_anchors
-from analysis.published.best_epochs import BestTest, Key
+from analysis.published.best_epochs import BestTest, Key, read_best_test
 from analysis.published.differences import (
     Comparison,
     Measured,
@@ -29,6 +30,7 @@ from analysis.published.differences import (
     subtract,
 )
 from analysis.published.literature import ROLES, Result, find_name, find_source, load
+from analysis.queries import Results
 
 KEYS = ("study", "data", "teacher", "student", "method", "source")
 
@@ -71,6 +73,12 @@ class _Pair:
 
     def __str__(self) -> str:
         return f"{self.data}: {self.teacher} → {self.student}" if self.teacher else f"{self.data}: {self.student}"
+
+
+def put(board: Leaderboard, results: Results, *, source: str) -> Leaderboard:
+    """The board with its comparison; source: whose numbers, or `all`."""
+    name = None if source == "all" else source
+    return dataclasses.replace(board, published=compare(board, source=name, best_test=read_best_test(results)))
 
 
 def compare(
