@@ -21,6 +21,7 @@ CLOSED = {
     "sweeps": set(),
 }
 KNOWS_RAY = Path("sweeps/executors/ray.py")
+KNOWS_OPTUNA = Path("analysis/importance.py")   # of the analysis; it asks for Optuna when it is called
 KNOWS_ANALYSIS = Path("sweeps/cli.py")   # of analysis, other files of `sweeps` see the tables alone
 
 
@@ -51,7 +52,7 @@ def test_imports_inside_functions_are_seen():
 @pytest.mark.parametrize("path", FILES, ids=str)
 def test_a_room_imports_nothing_that_is_closed_to_it(path: Path):
     packages = {name.partition(".")[0] for name in read_imports(path)}
-    assert packages & CLOSED[path.parts[0]] == set()
+    assert packages & CLOSED[path.parts[0]] == ({"optuna"} if path == KNOWS_OPTUNA else set())
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.parts[0] == "sweeps"], ids=str)

@@ -42,6 +42,22 @@ def test_everything_runs_without_torch_ray_and_the_other_rooms(study):
     assert (study / "report.html").exists()
 
 
+def test_importance_alone_asks_for_optuna_and_says_so_in_one_sentence(study):
+    out = _run("""
+        import analysis
+        from analysis import importance, sensitivity
+        results = analysis.open(sys.argv[1])
+        print(len(sensitivity.measure(results).keys))
+        try:
+            importance.measure(results)
+        except ValueError as error:
+            print(error)
+    """, study)
+    assert out == (
+        "12\nimportance by ped_anova is Optuna's work: optuna is blocked\n\nhint: pip install optuna\n"
+    )
+
+
 def test_a_worker_that_only_writes_tables_loads_neither_duckdb_nor_scipy_nor_matplotlib():
     out = _run("""
         import analysis.tables
