@@ -95,3 +95,20 @@ def test_mean_ranks_share_ties_and_use_common_pairs_only():
 def test_without_a_common_pair_there_are_no_ranks():
     assert statistics.mean_ranks({"ce": {"p1": 0.8}, "kd": {"p2": 0.9}}) == ({}, [])
     assert statistics.mean_ranks({}) == ({}, [])
+
+
+def test_common_pairs_are_those_of_every_method_in_the_order_of_the_first():
+    means = {"ce": {"p3": 0.9, "p1": 0.8, "p2": 0.7}, "kd": {"p1": 0.8, "p2": 0.9, "p3": 0.7, "p4": 0.5}}
+    assert statistics.find_common(means) == ["p3", "p1", "p2"]
+    assert statistics.find_common(means | {"nkd": {"p2": 0.9}}) == ["p2"]
+    assert statistics.find_common(means | {"nkd": {}}) == []
+    assert statistics.find_common({}) == []
+
+
+def test_pairs_that_cannot_be_ordered_can_be_ranked():
+    with_teacher, without = ("tiny", "big"), ("tiny", None)
+    ranks, common = statistics.mean_ranks({
+        "ce": {with_teacher: 0.8, without: 0.8}, "tf_nkd": {with_teacher: 0.9, without: 0.7},
+    })
+    assert ranks == {"ce": 1.5, "tf_nkd": 1.5}
+    assert common == [with_teacher, without]
