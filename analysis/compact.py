@@ -7,7 +7,8 @@
 
 A kill before 3 leaves the old table, one after it the new: the next compaction removes what is left over. A reader
 that listed the small files before the swap finds none of them any more and fails loudly, since no name ever comes back:
-the new file's has a number that grows.
+the new file's has a number that grows. Arrow, and pandas with it, leaves out what vanishes while it lists a directory:
+at that moment they may find nothing, a frame without rows and without columns; never a part.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def compact(directory: Path) -> Answer:
     """
     directory = Path(directory)
     for leftover in (directory / "staging").glob(f"{_LEFTOVER}*"):
-        shutil.rmtree(leftover)
+        _remove(leftover)
     rows = tuple(_compact_table(directory, table) for table in tables.TABLES)
     return Answer(f"{directory.resolve().name}, compacted", ("table",), _FIELDS, rows)
 
@@ -108,7 +109,7 @@ def _replace(directory: Path, table: str, before: Sequence[Path]) -> None:
         tables.fsync_dir(old.parent)
         tables.fsync_dir(new.parent)
     finally:
-        shutil.rmtree(new)  # what was old if the swap came to pass, else what was new
+        _remove(new)  # what was old if the swap came to pass, else what was new
 
 
 def _require_own(folder: Path, known: Sequence[Path]) -> None:
@@ -146,6 +147,10 @@ def _hash_rows(paths: Sequence[Path]) -> int | None:
     with duckdb.connect() as connection:
         query = f"SELECT sum(hash(r)::HUGEINT) FROM read_parquet({quote_list(paths)}) AS r"
         return connection.execute(query).fetchone()[0]
+
+
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder)
 
 
 def _measure(paths: Sequence[Path]) -> int:

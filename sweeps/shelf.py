@@ -24,6 +24,7 @@ class Shelf:
     def __init__(self, directory: Path, *, weights_dir: Path, planner: Planner) -> None:
         self.directory, self.weights_dir, self.planner = directory, weights_dir, planner
         self.study = planner.study
+        self._compacted: dict[str, frozenset[str]] = {}  # by table; nobody compacts while a driver holds the lock
 
     def has_teacher(self, teacher_id: str) -> bool:
         """Whether the teacher is stored."""
@@ -70,16 +71,20 @@ class Shelf:
         """Brings a trial's files up to its state, where they are not. The trials row comes last: it commits."""
         if trial.status != "running":
             self._publish_histories(trial)
+        if trial.status == "completed" and not self._has_row("evals", trial.trial_id):
+            self._publish_evals(trial)
         if not trial.is_final or self._has_row("trials", trial.trial_id):
             return
         if trial.status == "failed" or self.planner.state.abandoned is not None:
             self._recover_rows(trial)
-        if trial.status == "completed" and (rows := results.build_eval_rows(self.planner, trial)):
-            self._write("evals", trial.trial_id, *rows)
         kept = self._find_kept_checkpoint(trial)
         self._write("trials", trial.trial_id, results.build_trial_row(self.planner, trial, checkpoint=kept))
         if kept is None:
             shutil.rmtree(self.directory / "checkpoints" / trial.trial_id, ignore_errors=True)
+
+    def _publish_evals(self, trial: Trial) -> None:
+        if rows := results.build_eval_rows(self.planner, trial):
+            self._write("evals", trial.trial_id, *rows)
 
     def _recover_rows(self, trial: Trial) -> None:
         """Publishes the rows of a trial whose last job did not come to its end: they are in its checkpoint alone."""
@@ -94,7 +99,9 @@ class Shelf:
         """What the trial's newest job has staged; published already, or none, is as well."""
         for table in HISTORIES:
             staged = staged_path(self.directory, table, trial_id=trial.trial_id, job=trial.job)
-            if staged.exists():
+            if staged.exists() and self._is_compacted(table, trial.trial_id):
+                staged.unlink()  # left by a worker that outlived its driver
+            elif staged.exists():
                 tables.publish(staged, self.directory, table, trial.trial_id)
 
     def _find_kept_checkpoint(self, trial: Trial) -> str | None:
@@ -114,7 +121,13 @@ class Shelf:
             self._publish_trial(trial)
 
     def _has_row(self, table: str, key: str) -> bool:
-        return (self.directory / "tables" / table / f"{key}.parquet").exists()
+        file = self.directory / "tables" / table / f"{key}.parquet"
+        return file.exists() or self._is_compacted(table, key)
+
+    def _is_compacted(self, table: str, key: str) -> bool:
+        if table not in self._compacted:
+            self._compacted[table] = tables.compacted_keys(self.directory, table)
+        return key in self._compacted[table]
 
     def _write(self, table: str, key: str, *rows: dict[str, Any]) -> None:
         tables.write(self.directory, table, key, rows)
