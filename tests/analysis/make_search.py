@@ -28,7 +28,7 @@ class Curve:
     values: Sequence[float | None]
     status: str = "completed"
     immune: bool = False
-    spent: dict[str, float] | None = None   # its own totals where they are more than its epochs'
+    changes: dict[str, Any] | None = None   # columns of its row that are not what its epochs make them
 
 
 def make_search(
@@ -61,7 +61,7 @@ def write_search(
         trial_id = f"t{study_id}-{arm['arm_id']}-{number:05d}"
         rows = [_epoch(study_id, trial_id, epoch, value, clock) for epoch, value in enumerate(curve.values, start=1)]
         seconds = EPOCH_SECONDS * len(rows)
-        spent = {"wall_seconds": seconds, "cpu_seconds": 0.5 * seconds, "epochs_done": len(rows)} | (curve.spent or {})
+        spent = {"wall_seconds": seconds, "cpu_seconds": 0.5 * seconds, "epochs_done": len(rows)} | (curve.changes or {})
         clock += spent["wall_seconds"] or seconds
         epochs += rows
         trials.append(_trial(study_id, trial_id, arm, number, curve, planned or len(rows), clock) | spent)

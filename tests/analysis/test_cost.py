@@ -34,6 +34,13 @@ def test_only_a_stopped_trial_saves_epochs(tmp_path):
     assert cost.measure(analysis.open(tmp_path)).rows[0]["epochs_saved"] == 9 - 3
 
 
+def test_a_repeat_that_the_end_of_its_study_stopped_saved_nothing(tmp_path):
+    write_study(tmp_path)
+    write_search(tmp_path, CE, [Curve([0.5], "stopped", changes={"stage": "repeat"})], planned=9)
+    row = cost.measure(analysis.open(tmp_path)).rows[0]
+    assert (row["stage"], row["stopped"], row["epochs_saved"]) == ("repeat", 1, None)
+
+
 def test_search_and_repeats_stand_apart(study):
     answer = cost.measure(analysis.open(study))
     tune, repeat = _rows(answer, method="kd", student="tiny")
@@ -80,7 +87,7 @@ def test_several_studies_have_a_total_each_and_one_of_all(tmp_path):
 
 def test_trials_whose_seconds_are_lost_are_told(tmp_path):
     write_study(tmp_path)
-    write_search(tmp_path, CE, [Curve([0.5]), Curve([], "failed", spent={"wall_seconds": None})])
+    write_search(tmp_path, CE, [Curve([0.5]), Curve([], "failed", changes={"wall_seconds": None})])
     assert "tiny-study: 1 trials have no seconds, as a worker that dies takes them along" in cost.measure(
         analysis.open(tmp_path)).notes
 

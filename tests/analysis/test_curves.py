@@ -51,7 +51,7 @@ def test_the_cost_can_be_epochs(tmp_path):
 
 
 def test_what_a_trial_took_beside_its_rows_is_paid_when_it_ends(tmp_path):
-    lost = Curve([], "failed", spent={"wall_seconds": 7.0, "epochs_done": 3})
+    lost = Curve([], "failed", changes={"wall_seconds": 7.0, "epochs_done": 3})
     results = _open(tmp_path, {"ce": [lost, Curve([0.5, 0.6])]})
     assert _pick(curves.budget(results), "seconds") == [(7.0,), (11.0,)]
     assert _pick(curves.budget(results, by="epochs"), "epochs") == [(3,), (5,)]
@@ -128,7 +128,7 @@ def test_a_study_on_the_cpu_has_no_device_seconds(study):
 
 
 def test_trials_without_a_cost_are_counted(tmp_path):
-    gone = Curve([], "failed", spent={"wall_seconds": None})
+    gone = Curve([], "failed", changes={"wall_seconds": None})
     answer = curves.budget(_open(tmp_path, {"ce": [Curve([0.5]), gone]}))
     assert "tiny-study: 1 trials have no seconds and count as free" in answer.notes
 
@@ -161,9 +161,12 @@ def test_without_a_completed_trial_there_is_no_best_one(tmp_path):
     assert _pick(answer, "epoch", "num_trials", "best", "median") == [(1, 1, None, 0.4)]
 
 
-def test_repeats_are_not_part_of_the_search(study):
-    found = curves.learning(analysis.open(study))
-    assert _pick(found, "epoch", "num_trials")[:4] == [(1, 4), (2, 2), (3, 1), (4, 1)]  # repeats would add three
+def test_repeats_are_not_part_of_the_search(tmp_path):
+    own = [Curve([0.1, 0.2]), Curve([0.3, 0.4]), Curve([0.9, 0.9], changes={"stage": "repeat"})]
+    results = _open(tmp_path, {"ce": own})
+    assert _pick(curves.budget(results), "trial", "val_top1") == [(0, 0.2), (1, 0.4)]
+    assert _pick(curves.learning(results), "epoch", "num_trials", "best") == [(1, 2, 0.3), (2, 2, 0.4)]
+    assert _pick(curves.expected(results), "n", "num_draws") == [(1, 2)]
 
 
 # Expected best of n draws

@@ -183,7 +183,7 @@ def test_regret_is_never_negative_and_no_more_than_the_range(values, random, eta
     assert fidelity.judge_stopping(final, final, eta=eta).regret == 0
 
 
-@given(st.lists(st.integers(0, 9), min_size=2, max_size=6, unique=True), st.sampled_from([2, 3]))
+@given(st.lists(st.integers(0, 9), min_size=2, max_size=5, unique=True), st.sampled_from([2, 3]))
 def test_regret_by_chance_is_the_mean_over_all_orders(values, eta):
     final = np.array(values, dtype=float)
     found = [fidelity.judge_stopping(np.array(order, dtype=float), final, eta=eta)
@@ -195,12 +195,12 @@ def test_regret_by_chance_is_the_mean_over_all_orders(values, eta):
 def test_the_interval_of_tau_covers_the_truth():
     # 15 arms of 6 trials; final and rung are normal with correlation 0.7, so tau is 2 asin(0.7) / pi
     rng, hits = np.random.default_rng(0), 0
-    for _ in range(60):
+    for _ in range(40):
         final = rng.standard_normal((15, 6))
         rung = 0.7 * final + math.sqrt(1 - 0.7**2) * rng.standard_normal((15, 6))
         low, high = fidelity.bound_tau(list(zip(rung, final, strict=True)))
         hits += low <= 2 / math.pi * math.asin(0.7) <= high
-    assert hits >= 52  # of 60, were it 95 %, fewer in one run of 100
+    assert hits >= 34  # of 40; were it 95 %, fewer in one run of 200
 
 
 def test_the_interval_of_unrelated_values_is_as_wide_as_known():
