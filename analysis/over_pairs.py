@@ -145,13 +145,14 @@ def judge(cells: Sequence[Cell], summaries: Sequence[Summary], *, plain: str) ->
 
 def _judge(cells: Sequence[Cell], comparison: significance.Comparison, *, plain: str) -> Verdict:
     label = cells[0].label
-    posterior = significance.bayesian_signed_rank([c.gain for c in cells if c.gain is not None], rope=ROPE)
+    both = [(cell.seeds, cell.plain) for cell in cells if cell.gain is not None]
+    posterior = significance.bayesian_signed_rank(significance.draw_differences(both), rope=ROPE)
     improves = aggregates.probability_of_improvement(
         {cell.pair: cell.seeds for cell in cells if cell.seeds},
         {cell.pair: cell.plain for cell in cells if cell.plain},
     )
-    sentence = "" if posterior is None else significance.describe_posterior(label, plain, posterior, rope=ROPE)
-    return Verdict(label, comparison, improves, posterior, sentence)
+    sentence = significance.describe_posterior(label, plain, posterior, rope=ROPE)
+    return Verdict(label, comparison, improves, posterior, f"{sentence} ({len(both)} pairs)" if posterior else "")
 
 
 def draw_profiles(summaries: Sequence[Summary]) -> list[dict[str, Any]]:

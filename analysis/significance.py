@@ -19,6 +19,7 @@ from analysis import statistics
 PRIOR_WEIGHT = 0.5  # of a pair; the prior's one pseudo-observation of no difference, as baycomp 1.0.3 has it
 DECIDED = 0.9       # posterior probability that is called an answer; chosen by hand
 
+_MEANS_AT_ONCE = 2_000_000  # 16 MB a copy; chosen by hand
 _LEVEL = 0.05       # of `Comparison.possible`
 _MANY = 1e9         # degrees of freedom that are as good as infinitely many
 _NONE = 1e-6        # standard errors that are as good as none; at 0 itself scipy 1.17's tail is negative
@@ -116,7 +117,7 @@ def compare_all(means: Means) -> list[Comparison]:
 
 
 def bayesian_signed_rank(
-    differences: Sequence[float], *, rope: float = 0.002, seed: int = 0, draws: int = 50_000
+    differences: Sequence[float] | np.ndarray, *, rope: float = 0.002, seed: int = 0, draws: int = 50_000
 ) -> Posterior | None:
     """What the differences of one method to another, one per pair, say of pairs at large; None of fewer than two.
 
@@ -125,25 +126,42 @@ def bayesian_signed_rank(
     that lie below, within and above +-rope; a mean on the edge counts half to either side. A probability is the share
     of draws in which that weight is the largest.
 
+    differences: (pairs,), taken as exact; or (draws, pairs), one guess of each per draw, see `draw_differences`, which
+    takes the place of `draws`.
+
     The prior is weak: where all differences lie beyond the rope, 0.96 comes of two pairs and 0.99 of three. So say how
     many there were.
     """
-    if len(differences) < 2:
+    guesses = np.atleast_2d(np.asarray(differences, dtype=float))
+    if guesses.shape[1] < 2:
         return None
-    values = np.concatenate([[0.0], differences])
-    sums = np.round(np.add.outer(values, values) / 2, statistics.TIE_DIGITS)
-    priors = np.concatenate([[PRIOR_WEIGHT], np.ones(len(differences))])
+    draws = max(draws, 1) if len(guesses) == 1 else len(guesses)
+    values = np.hstack([np.zeros((len(guesses), 1)), guesses])
+    priors = np.concatenate([[PRIOR_WEIGHT], np.ones(guesses.shape[1])])
     weights = np.random.default_rng(seed).dirichlet(priors, size=draws)
-    worse, better = (_weigh(np.heaviside(sign * sums - rope, 0.5), weights) for sign in (-1, 1))
+    worse, better = _weigh_sides(values, weights, rope=rope)
     masses = np.round(np.stack([worse, 1 - worse - better, better]), statistics.TIE_DIGITS)
     largest = masses == masses.max(axis=0)
     return Posterior(*(largest / largest.sum(axis=0)).mean(axis=1).tolist())
 
 
+def draw_differences(
+    couples: Sequence[tuple[Sequence[float], Sequence[float]]], *, draws: int = 10_000, seed: int = 0
+) -> np.ndarray:
+    """What the true difference of each couple's means may be, given its seeds: (draws, couples).
+
+    Of normal values with unknown spread and a flat prior (Jeffreys), a mean lies around theirs as Student's t with
+    n - 1 degrees of freedom. A lone value, of which no spread is known, is taken as exact.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = [_draw_mean(a, rng, draws) - _draw_mean(b, rng, draws) for a, b in couples]
+    return np.stack(drawn, axis=1) if drawn else np.empty((draws, 0))
+
+
 def describe_posterior(a: str, b: str, posterior: Posterior | None, *, rope: float) -> str:
     """What the posterior of `a` minus `b` says, in one sentence; "cannot tell" where nothing reaches DECIDED."""
     if posterior is None:
-        return f"cannot tell {a} and {b} apart: fewer than two pairs have both"
+        return f"cannot tell {a} from {b}: fewer than two pairs have both"
     margin = f"{100 * rope:g} pp"
     outcomes = {
         f"{a} is better than {b} by more than {margin}": posterior.better,
@@ -153,8 +171,8 @@ def describe_posterior(a: str, b: str, posterior: Posterior | None, *, rope: flo
     for sentence, probability in outcomes.items():
         if probability >= DECIDED:
             return f"{sentence} with probability {_show(probability)}"
-    likely = "; ".join(f"{sentence}: {_show(probability)}" for sentence, probability in outcomes.items())
-    return f"cannot tell, no probability reaches {DECIDED:g}: {likely}"
+    better, equal, worse = map(_show, outcomes.values())
+    return f"cannot tell {a} from {b}: better {better}, practically equal (within {margin}) {equal}, worse {worse}"
 
 
 def welch_interval(a: Sequence[float], b: Sequence[float], *, level: float = 0.95) -> tuple[float, float] | None:
@@ -233,9 +251,26 @@ def _distribute_sums(ranks: np.ndarray) -> np.ndarray:
     return chances
 
 
-def _weigh(marks: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """sum_ij w_i w_j marks_ij of every row of weights, without a matrix per row."""
-    return ((weights @ marks) * weights).sum(axis=1)
+def _weigh_sides(values: np.ndarray, weights: np.ndarray, *, rope: float) -> tuple[np.ndarray, np.ndarray]:
+    """Of each draw, the weight of the means of two that lie below -rope, and above it.
+
+    values: (1 or draws, n), weights: (draws, n). In parts: every draw of 100 pairs has 10,000 such means.
+    """
+    step = max(1, _MEANS_AT_ONCE // values.shape[1] ** 2)
+    sides: tuple[list[np.ndarray], ...] = ([], [])
+    for begin in range(0, len(weights), step):
+        some = weights[begin:begin + step]
+        mine = values if len(values) == 1 else values[begin:begin + step]
+        means = np.round((mine[:, :, None] + mine[:, None, :]) / 2, statistics.TIE_DIGITS)
+        for sign, found in zip((-1, 1), sides, strict=True):
+            marks = np.heaviside(sign * means - rope, 0.5)
+            found.append((np.matmul(marks, some[:, :, None])[:, :, 0] * some).sum(axis=1))
+    return np.concatenate(sides[0]), np.concatenate(sides[1])
+
+
+def _draw_mean(seeds: Sequence[float], rng: np.random.Generator, draws: int) -> np.ndarray:
+    error = statistics.standard_error(seeds)
+    return statistics.mean(seeds) + (error * rng.standard_t(len(seeds) - 1, size=draws) if error else np.zeros(draws))
 
 
 def _show(probability: float) -> str:
