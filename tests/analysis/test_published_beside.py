@@ -185,6 +185,23 @@ def test_z_divides_the_published_spread_by_its_runs(tmp_path):
     assert found.remarks == ()
 
 
+def test_a_published_teacher_below_its_student_leaves_no_gap_to_close(tmp_path):
+    board = analysis.open(make_study(tmp_path / "study", OFF)).leaderboard()
+    ours = next(row for row in board.pairs.rows if row["method"] == "kd")
+    result = next(r for r in load() if (r.source, r.method, r.student) == ("RepDistiller", "KD", "resnet8x4"))
+    found = compare_last(result, ours, anchors=Anchors(0.70, 0.725, "somebody"), recipe=Recipe.differs)
+    assert found.gap_closed_difference is None
+    assert found.gain_difference is not None
+
+
+def test_the_best_epochs_of_an_arm_without_a_teacher_are_found_in_every_pair_of_its_student(tmp_path):
+    board = analysis.open(make_study(tmp_path / "study", SEEDS)).leaderboard()
+    lone = Key("ours", "cifar100", None, "resnet8x4", "dkd")
+    assert row(compare(board, best_test={lone: [0.77, 0.78]}), "dkd", "mdistiller")["ours"] == pytest.approx(0.775)
+    other = lone._replace(teacher_id="id-other")
+    assert row(compare(board, best_test={other: [0.77, 0.78]}), "dkd", "mdistiller")["ours"] is None
+
+
 def test_there_is_no_z_for_one_seed_of_ours(beside):
     dist = row(beside(LONE), "dist", "DIST")
     assert dist["z"] is None
@@ -273,8 +290,7 @@ def test_a_recipe_differs_beyond_two_standard_errors(mean, verdict):
 
 
 def test_seeds_without_any_spread_differ_only_where_they_differ():
-    same = measure_seeds([0.7, 0.7, 0.7])   # whose computed mean is 2e-16 below
-    assert same.sd == pytest.approx(0.0)
+    same = Measured(0.7 - 2e-16, sd=0.0, num_seeds=3, low=None, high=None)  # what the mean of three 0.7 comes to
     assert judge_recipe(same, 0.7) is Recipe.alike
     assert judge_recipe(same, 0.7001) is Recipe.differs
 
@@ -291,6 +307,15 @@ def test_the_best_epoch_is_the_maximum_of_each_repeat(tmp_path):
     assert set(best) == {
         Key("ours", "cifar100", None, "resnet8x4", "ce"), Key("ours", "cifar100", "id-t", "resnet8x4", "dkd")}
     assert best[Key("ours", "cifar100", "id-t", "resnet8x4", "dkd")] == pytest.approx([0.760, 0.761, 0.762])
+
+
+def test_two_repeats_with_one_seed_are_two(tmp_path):
+    study = make_study(tmp_path / "study", SEEDS, curves=("dkd",))
+    arm = _arm("dkd", {"data": "cifar100", "teacher": "resnet32x4", "teacher_id": "id-t", "student": "resnet8x4"})
+    again = write_trial(study, arm, number=90, stage="repeat", status="completed", epochs=3, study_id="s1", seed=2)
+    write_curve(study, again, 0.765)
+    [seeds] = read_best_test(analysis.open(study)).values()
+    assert sorted(seeds) == pytest.approx([0.760, 0.761, 0.762, 0.770])
 
 
 def test_failed_repeats_and_the_search_have_no_best_epoch(tmp_path):
