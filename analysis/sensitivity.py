@@ -166,8 +166,9 @@ def _find_solid(rows: Sequence[Row]) -> list[Row]:
 
 
 def _find_weakness(rows: Sequence[Row]) -> str | None:
-    solid = _find_solid(rows)
-    return None if len(solid) > 1 else "fewer than two cells have two trials that ran to the end, so none can be told"
+    if len(_find_solid(rows)) > 1:
+        return None
+    return "fewer than two cells have two trials that ran to the end, so none can be told apart"
 
 
 def _describe_best(search: Search, rows: Sequence[Row]) -> Iterator[str]:

@@ -61,17 +61,17 @@ def test_the_only_setting_that_counts_has_nearly_the_whole_share(study_of, evalu
 def test_fanova_splits_the_variance_of_a_sum_as_it_is(study_of):
     """y = 2 u + v, u and v even on [0, 1]: variances 4/12 and 1/12, so shares 0.8 and 0.2."""
     space = {"u": {"range": [0.0, 1.0]}, "v": {"range": [0.0, 1.0]}}
-    trials = draw_trials(space, lambda s: 0.2 * s["u"] + 0.1 * s["v"], num=300)
+    trials = draw_trials(space, lambda s: 0.2 * s["u"] + 0.1 * s["v"], num=120)
     found = shares(measure(study_of(space, trials), evaluator="fanova"))
     assert found["u"] == pytest.approx(0.8, abs=0.05)
     assert found["v"] == pytest.approx(0.2, abs=0.05)
-    assert found["(others)"] < 0.03
+    assert found["(others)"] < 0.05
 
 
 def test_fanova_leaves_what_only_two_settings_together_explain_to_the_others(study_of):
     """y = (u - 1/2) (v - 1/2): neither alone says anything, all variance is of the two together."""
     space = {"u": {"range": [0.0, 1.0]}, "v": {"range": [0.0, 1.0]}}
-    trials = draw_trials(space, lambda s: 0.5 + (s["u"] - 0.5) * (s["v"] - 0.5), num=300)
+    trials = draw_trials(space, lambda s: 0.5 + (s["u"] - 0.5) * (s["v"] - 0.5), num=120)
     found = shares(measure(study_of(space, trials), evaluator="fanova"))
     assert found["(others)"] > 0.7
 
@@ -104,7 +104,7 @@ def test_fanova_takes_its_means_on_the_scale_of_the_search(study_of):
     Taken evenly over plain values, u would vary in its last decade alone and get far less.
     """
     space = {"u": {"log": [1e-4, 1.0]}, "v": {"range": [0.0, 1.0]}}
-    trials = draw_trials(space, lambda s: 0.5 + 0.1 * (math.log10(s["u"]) / 4 + s["v"]), num=200)
+    trials = draw_trials(space, lambda s: 0.5 + 0.1 * (math.log10(s["u"]) / 4 + s["v"]), num=120)
     found = shares(measure(study_of(space, trials), evaluator="fanova"))
     assert found["u"] == pytest.approx(0.5, abs=0.08)
 
@@ -117,9 +117,9 @@ def test_with_few_trials_the_best_are_the_best_five(study_of):
     assert shares(answer) == pytest.approx(theirs)
 
 
-@pytest.mark.parametrize("num", range(10, 60))
-def test_rounding_adds_no_sixth_trial_to_the_best_five(study_of, num, monkeypatch):
-    """5 / n * n is above 5 for some n, and Optuna rounds up."""
+@pytest.mark.parametrize(("num", "best"), [(10, 5), (50, 5), (51, 6), (70, 7), (283, 29), (295, 30)])
+def test_the_best_are_a_tenth_rounded_up_and_rounding_errors_add_none(study_of, num, best, monkeypatch):
+    """Optuna rounds quantile times n up: 0.1 x 70 is above 7 in binary, 29 / 283 x 283 above 29."""
     asked = []
     plain = optuna.importance.PedAnovaImportanceEvaluator
 
@@ -129,8 +129,9 @@ def test_rounding_adds_no_sixth_trial_to_the_best_five(study_of, num, monkeypatc
 
     monkeypatch.setattr(optuna.importance, "PedAnovaImportanceEvaluator", listen)
     trials = draw_trials(KD, lambda s: 0.9 - 0.1 * s["weight"], num=num)
-    measure(study_of(KD, trials), num_resamples=0)
-    assert math.ceil(asked[0] * num) == max(5, math.ceil(0.1 * num))
+    answer = measure(study_of(KD, trials), num_resamples=0)
+    assert math.ceil(asked[0] * num) == best
+    assert {row["num_best"] for row in answer.rows} == {best}
 
 
 def test_the_interval_holds_the_share_and_is_the_same_each_time(study_of):

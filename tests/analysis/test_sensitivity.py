@@ -190,7 +190,9 @@ def test_one_lucky_trial_is_not_called_best(study_of):
 
 def test_where_no_two_cells_have_two_trials_nothing_is_called_best(study_of):
     notes = measure(study_of(KD, [kd(1.0, 0.2, 0.80), kd(8.0, 0.9, 0.70)])).notes
-    assert notes[0].startswith("fewer than two cells have two trials that ran to the end, so none can be told: kd on")
+    assert notes[0] == (
+        "fewer than two cells have two trials that ran to the end, so none can be told apart: kd on toy, big to tiny"
+    )
 
 
 def test_an_arm_that_was_only_planned_is_named(study_of):
