@@ -139,7 +139,11 @@ def test_epochs_that_were_trained_without_a_test_curve_are_not_passed_off_as_one
     checkpoint.save(tmp_path / "c.pt", first.run.state_dict())
     with pytest.raises(ValueError, match=r"test_curve: the checkpoint's 1 epochs were trained without it\n\nhint: "):
         next(train(make_config(**CURVED), tmp_path / "c.pt"))
-    assert finish(make_config(measure_test=True, epochs=4), tmp_path / "c.pt")["test_curve"] == []
+
+
+def test_a_trial_that_goes_on_without_a_test_curve_keeps_no_half_of_one(tmp_path):
+    checkpoint.save(tmp_path / "c.pt", next(train(make_config(**CURVED))).run.state_dict())
+    assert finish(make_config(**CURVED | {"test_curve": False}), tmp_path / "c.pt")["test_curve"] == []
 
 
 def test_the_seconds_of_a_test_curve_are_not_those_of_the_trial(monkeypatch):
