@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from pathlib import Path
 
-from analysis import plots, queries, render, tables
+from analysis import curves, heat_maps, plots, queries, render, search_plots, sensitivity, tables
 from analysis.leaderboard import Leaderboard
 from analysis.render import Section
 
@@ -28,8 +28,9 @@ p { margin: 0.3rem 0; max-width: 46rem; }
 .notes p { margin: 0; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; white-space: nowrap; }
-th { font-weight: 600; color: var(--soft); font-size: 0.8rem; text-align: right; vertical-align: bottom; }
-th, td { padding: 0.28rem 0.9rem 0.28rem 0; border-bottom: 1px solid var(--line); text-align: right; }
+th { font-weight: 600; color: var(--soft); font-size: 0.8rem; text-align: right; vertical-align: bottom;
+     white-space: normal; max-width: 5.5rem; }
+th, td { padding: 0.28rem 0.7rem 0.28rem 0; border-bottom: 1px solid var(--line); text-align: right; }
 th:first-child, td:first-child { text-align: left; min-width: 7rem; }
 td.best { color: var(--best); font-weight: 650; }
 .legend span { display: inline-block; margin-right: 1.1rem; }
@@ -74,24 +75,36 @@ def build_page(results: queries.Results) -> str:
 
 def _build_body(results: queries.Results, board: Leaderboard) -> Iterator[str]:
     colours = plots.colour_methods([row["method"] for row in board.summary.rows])
-    trials = results.trials()
-    over_pairs, *pairs = render.sections(board)
     yield f"<h1>{escape(render.describe_title(board))}</h1>"
     yield '<p class="soft">Test accuracy of every method on every pair, over fresh seeds.</p>'
     yield _notes(board)
-    yield _table(over_pairs, level=2)
+    yield from (_table(section, level=2) for section in render.sections_over_pairs(board, detail=True))
     yield _picture("Test top-1 by pair", plots.draw_board(board, colours), colours,
                    "Mean and 95 % interval over fresh seeds. Dotted: plain student. Dashed: teacher.")
+    yield _picture("Performance profiles", plots.draw_profiles(board, colours), colours,
+                   "How many pairs and seeds gain more than so much over plain training. Further right is better.")
     yield "<h2>Pair by pair</h2>"
-    yield from (_table(section, level=3) for section in pairs)
-    yield _picture("Learning curves of the search", plots.draw_curves(trials, results.epochs(), colours), colours,
-                   "Validation top-1 by epoch, without the first rise. Strong: the best trial of each arm. Faint: the "
-                   "others; a line that ends early was stopped.")
-    yield _picture("Settings searched", plots.draw_settings(trials, colours), colours,
-                   "Trials that ran to the end: setting against validation top-1. Ticks at the foot: settings that "
-                   "were stopped, diverged or failed.")
+    yield from (_table(section, level=3) for section in render.sections_by_pair(board, detail=True))
+    yield from _build_search(results, colours)
     yield _made(board)
     yield _data(board)
+
+
+def _build_search(results: queries.Results, colours: Mapping[str, str]) -> Iterator[str]:
+    """How the settings were found."""
+    budget = search_plots.draw_budget(curves.budget(results), colours=colours)
+    yield _picture("What the search found for its time", budget, colours,
+                   "Best validation top-1 so far by the seconds that all trials of the arm had taken, failed and "
+                   "stopped ones included. Dotted: the smallest budget of the pair's arms.")
+    learning = search_plots.draw_learning(curves.learning(results), colours=colours)
+    yield _picture("Learning curves of the search", learning, colours,
+                   "Validation top-1 by epoch. Strong: the best trial of each arm. Dashed and shaded: median and "
+                   "quartiles of the trials that were still at work.")
+    maps = heat_maps.draw_heat_maps(sensitivity.measure(results))
+    yield _picture("Settings against each other", maps, {}, heat_maps.CAPTION)
+    yield _picture("Settings searched", plots.draw_settings(results.trials(), colours), colours,
+                   "Trials that ran to the end: setting against validation top-1. Ticks at the foot: settings that "
+                   "were stopped, diverged or failed.")
 
 
 def _notes(board: Leaderboard) -> str:
@@ -108,7 +121,8 @@ def _table(section: Section, *, level: int) -> str:
         rows.append("".join(f"<td{mark}>{escape(cell)}</td>" for mark, cell in zip(marks, row, strict=True)))
     body = "".join(f"<tr>{row}</tr>\n" for row in rows)
     title = f"<h{level}>{escape(section.title)}</h{level}>"
-    return f'{title}\n<div class="wide"><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>'
+    table = f'<div class="wide"><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>'
+    return "\n".join([title, table, *(f"<p>{escape(line)}</p>" for line in section.lines)])
 
 
 def _picture(title: str, svg: str | None, colours: Mapping[str, str], caption: str) -> str:

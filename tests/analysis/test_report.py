@@ -44,8 +44,10 @@ def test_the_report_holds_the_board_pictures_and_footer(study):
     path = write_report(study)
     assert path == study / "report.html"
     page = _read(path)
-    assert len(page.named("svg")) == 3
-    for word in ("tiny-study", "85.00 ± 2.48", "toy: big → tiny", "val top-1, %"):
+    pictures = ("Test top-1 by pair", "Performance profiles", "What the search found for its time",
+                "Learning curves of the search", "Settings searched")     # one searched setting: no map of two
+    assert len(page.named("svg")) == len(pictures)
+    for word in (*pictures, "tiny-study", "85.00 ± 2.48", "toy: big → tiny", "val top-1, %"):
         assert word in page.words
 
 
