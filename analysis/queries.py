@@ -73,11 +73,11 @@ class Results:
         """One row per machine and its software."""
         return self._read("environments")
 
-    def sql(self, query: str) -> pd.DataFrame:
+    def sql(self, query: str | Query) -> pd.DataFrame:
         """The answer to one SELECT over the tables. ValueError if it is anything else, or wrong."""
         return self.arrow(query).to_pandas(types_mapper=_PANDAS_TYPES.get, maps_as_pydicts="strict")
 
-    def arrow(self, query: str) -> pa.Table:
+    def arrow(self, query: str | Query) -> pa.Table:
         """As `sql`, as an Arrow table."""
         return _answer(self.directories, [query])[0]
 
@@ -85,6 +85,12 @@ class Results:
         """The answers to several queries, each as a list of rows, all from the same state of a running study."""
         answers = _answer(self.directories, list(queries.values()))
         return {name: answer.to_pylist() for name, answer in zip(queries, answers, strict=True)}
+
+    def status(self) -> pd.DataFrame:
+        """What became of every arm's trials so far, from the tables alone: see analysis.status."""
+        from analysis import status  # it builds on this file
+
+        return status.count_trials(self)
 
     def leaderboard(self, *, published: str | None = None) -> Leaderboard:
         """Per pair and over pairs: every method on the test split, with its intervals and its budget.
@@ -134,23 +140,26 @@ def _require_distinct(results: Results) -> None:
 def _answer(directories: Sequence[Path], queries: Sequence[str | Query]) -> list[pa.Table]:
     """One answer per query, all from the same files. ValueError if a query is not one SELECT, or wrong."""
     asked = [Query(query) if isinstance(query, str) else query for query in queries]
-    hold: dict[str, list[str]] = {}
-    for query in asked:
-        for table, columns in query.reads.items():
-            hold.setdefault(table, []).extend(columns)
     for attempts_left in reversed(range(_ATTEMPTS)):
         snapshot: Snapshot = {}
         try:
             with duckdb.connect(":memory:") as connection:
-                needed = set().union(*(sandbox.find_tables(connection, query.sql) for query in asked))
-                snapshot = _snapshot(directories, needed)
-                sandbox.expose(connection, {table: list(files) for table, files in snapshot.items()}, hold=hold)
-                return [connection.sql(query.sql).to_arrow_table() for query in asked]
+                snapshot = _snapshot(directories, sandbox.find_tables(connection, [query.sql for query in asked]))
+                return sandbox.interruptible(_ask, connection, asked, snapshot)
         except duckdb.Error as error:
             # A file is opened for its footer and again for its pages: if it was replaced in between, they differ.
             if not attempts_left or not _was_replaced(snapshot):
                 raise ValueError(f"sql: {error}\n\nhint: tables are {', '.join(tables.TABLES)}") from error
     raise AssertionError("the last attempt returns or raises")
+
+
+def _ask(connection: duckdb.DuckDBPyConnection, queries: Sequence[Query], snapshot: Snapshot) -> list[pa.Table]:
+    hold: dict[str, set[str]] = {}
+    for query in queries:
+        for table, columns in query.reads.items():
+            hold.setdefault(table, set()).update(columns)
+    sandbox.expose(connection, {table: list(files) for table, files in snapshot.items()}, hold=hold)
+    return [connection.sql(query.sql).to_arrow_table() for query in queries]
 
 
 def _snapshot(directories: Sequence[Path], needed: Collection[str]) -> Snapshot:

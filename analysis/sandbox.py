@@ -8,13 +8,16 @@ to any file that may be read). `expose` then locks the connection onto the liste
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import Any, TypeVar
 
 import duckdb
 
 from analysis.columns import KEYS, TABLES, Column
 from analysis.quoting import quote, quote_list
+
+Result = TypeVar("Result")
 
 _SQL_TYPES = {
     "string": "VARCHAR",
@@ -35,27 +38,25 @@ _READING = {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE
 _HARMLESS = {"unnest", "range", "generate_series", "json_each", "json_tree"}
 
 
-def find_tables(connection: duckdb.DuckDBPyConnection, query: str) -> set[str]:
-    """The study's tables that one SELECT names. ValueError if it is anything else, or may do more than read them."""
-    found = set()
-    for node in _walk(_parse(connection, query)):
+def find_tables(connection: duckdb.DuckDBPyConnection, queries: Iterable[str]) -> set[str]:
+    """The study's tables that the queries name. ValueError if one is not one SELECT, or may do more than read them."""
+    nodes = [node for query in queries for node in _walk(_parse(connection, query))]
+    for node in nodes:
         kind = node.get("type")
         if "cte_map" in node and kind not in _READING:
             raise ValueError(_refuse(f"{str(kind).partition('_')[0]} inside a query is not allowed"))
         if kind == "TABLE_FUNCTION" and (name := node["function"]["function_name"]).lower() not in _HARMLESS:
             raise ValueError(_refuse(f"function {name} in FROM is not allowed"))
-        if kind == "BASE_TABLE":
-            found.add(node["table_name"].lower())
-        if kind == "SHOW_REF":
-            found.update(TABLES)
-    return found & TABLES.keys()
+    if any(node.get("type") == "SHOW_REF" for node in nodes):   # SHOW TABLES names none
+        return set(TABLES)
+    return {node["table_name"].lower() for node in nodes if node.get("type") == "BASE_TABLE"} & TABLES.keys()
 
 
 def expose(
     connection: duckdb.DuckDBPyConnection,
     files: Mapping[str, Sequence[str]],
     *,
-    hold: Mapping[str, Sequence[str]],
+    hold: Mapping[str, Collection[str]],
 ) -> None:
     """Makes the tables of `files` known and locks the connection: from then on it can read these files at most.
 
@@ -72,6 +73,19 @@ def expose(
     connection.execute("SET lock_configuration = true")
     for table, paths in shown.items():
         connection.execute(f"CREATE VIEW {table} AS {_select(table, paths, columns=TABLES[table])}")
+
+
+def interruptible(work: Callable[..., Result], connection: duckdb.DuckDBPyConnection, *arguments: Any) -> Result:
+    """work(connection, *arguments), which Ctrl-C stops at once: by itself DuckDB runs some endless queries on."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        working = pool.submit(work, connection, *arguments)
+        try:
+            return working.result()
+        except KeyboardInterrupt:
+            while not working.done():       # a query that begins only now forgets that it was interrupted
+                connection.interrupt()
+                wait([working], timeout=0.1)
+            raise
 
 
 def _parse(connection: duckdb.DuckDBPyConnection, query: str) -> Any:
@@ -103,7 +117,7 @@ def _refuse(why: str) -> str:
     return f"sql: {why}\n\nhint: one SELECT over {', '.join(TABLES)}; copy the Parquet files to change them"
 
 
-def _hold(table: str, files: Sequence[str], *, columns: Sequence[str]) -> str:
+def _hold(table: str, files: Sequence[str], *, columns: Collection[str]) -> str:
     """Sorted: in the order of the files, DuckDB stores one row per file and takes twice as long (2,000 files)."""
     names = {*columns, *KEYS[table]}
     select = _select(table, files, columns=[column for column in TABLES[table] if column.name in names])
