@@ -5,21 +5,17 @@ What the journal knows better is sweeps.audit's to say; `more` takes its finding
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-
-import duckdb
 
 from analysis import tables
 from analysis.answer import Answer
 from analysis.consistency import Found, Problem, find_orphans, find_wrong_rows
 from analysis.files import count_rows, find_faults, find_torn_pages
+from analysis.views import Files, read_settled
 
 PROBLEMS_FOUND = 3  # exit code: the check came to its end, and not all is well
-
-Listed = Mapping[str, Mapping[Path, tuple[int, int]]]  # table -> file -> what changes when it is replaced
 
 
 def check(directory: Path, *, finished: bool = False, more: Iterable[Mapping[str, str]] = ()) -> Answer:
@@ -31,26 +27,16 @@ def check(directory: Path, *, finished: bool = False, more: Iterable[Mapping[str
     directory = Path(directory)
     if not (directory / "tables").is_dir():
         raise ValueError(f"{directory}: no study here, there is no folder `tables`")
-    found, problems = _look_again_while_written(directory, finished=finished)
+    found, problems = read_settled([directory], lambda files: _look(directory, files, finished=finished))
     rows = (*(asdict(problem) for problem in problems), *(dict(problem) for problem in more))
     title = f"{directory.resolve().name}: {_count(len(rows), 'problem')}"
     return Answer(title, ("what", "where", "hint"), (), rows, tuple(_describe_looked_at(found, finished=finished)))
 
 
-def _look_again_while_written(directory: Path, *, finished: bool) -> tuple[Found, list[Problem]]:
-    while True:
-        listed = _list_files(directory)
-        try:
-            return _look(directory, listed, finished=finished)
-        except (FileNotFoundError, duckdb.Error):
-            if _list_files(directory) == listed:
-                raise
-
-
-def _look(directory: Path, listed: Listed, *, finished: bool) -> tuple[Found, list[Problem]]:
-    problems = [*_find_strangers(directory, listed), *(_find_leftovers(directory) if finished else ())]
-    found = Found({table: [] for table in listed}, {table: set() for table in listed})
-    for table, paths in listed.items():
+def _look(directory: Path, files: Files, *, finished: bool) -> tuple[Found, list[Problem]]:
+    problems = [*_find_strangers(directory, files), *(_find_leftovers(directory) if finished else ())]
+    found = Found({table: [] for table in files}, {table: set() for table in files})
+    for table, paths in files.items():
         for path in paths:
             faults = list(_find_faults(directory, path, table))
             problems += faults
@@ -62,13 +48,13 @@ def _look(directory: Path, listed: Listed, *, finished: bool) -> tuple[Found, li
     return found, problems + (list(find_orphans(found)) if finished else [])
 
 
-def _find_strangers(directory: Path, listed: Listed) -> Iterator[Problem]:
+def _find_strangers(directory: Path, files: Files) -> Iterator[Problem]:
     for path in sorted((directory / "tables").iterdir()):
         if path.name not in tables.TABLES or not path.is_dir():
             yield _at(directory, path, f"{path.name} is no table", hint="move it elsewhere")
-    for table, own in listed.items():
+    for table, own in files.items():
         folder = directory / "tables" / table
-        for path in sorted(set(folder.iterdir()) - own.keys()) if folder.is_dir() else ():
+        for path in sorted(set(folder.iterdir()) - set(own)) if folder.is_dir() else ():
             yield _at(directory, path, f"{path.name} is no file of a table", hint="move it elsewhere")
 
 
@@ -84,16 +70,6 @@ def _find_faults(directory: Path, path: Path, table: str) -> Iterator[Problem]:
     hint = "remove it, then `kdsweep resume` writes what follows from the journal; or restore it from a backup"
     for fault in list(find_faults(path, table)) or find_torn_pages(path):
         yield _at(directory, path, f"{path.name} {fault}", hint=hint)
-
-
-def _list_files(directory: Path) -> Listed:
-    """Trials come before epochs: a trial's row is written last and read first."""
-    return {table: {path: _stamp(path) for path in tables.files(directory, table)} for table in tables.TABLES}
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    found = os.lstat(path)
-    return found.st_ino, found.st_mtime_ns
 
 
 def _describe_looked_at(found: Found, *, finished: bool) -> Iterator[str]:

@@ -17,7 +17,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -29,18 +29,10 @@ from analysis.answer import Answer, Field
 from analysis.exchange import exchange
 from analysis.files import count_rows
 from analysis.quoting import quote, quote_list
+from analysis.views import connect, select_sorted
 
 _LEFTOVER = "compact."          # how the directories under staging/ begin
 _ROWS_PER_GROUP = 122_880       # what DuckDB reads at a time: its own default, 60 vectors of 2,048
-_MEMORY = "1GB"                 # more goes through a file under staging/; chosen by hand
-
-# Neighbours are alike, which compresses best: a table's own order, by the place of a trial where it has trials.
-_ORDERS = {
-    "trials": "arm_id NULLS FIRST, stage, number, trial_id",
-    "epochs": "place NULLS LAST, trial_id, epoch",
-    "evals": "place NULLS LAST, trial_id, split",
-    "test_curves": "place NULLS LAST, trial_id, epoch",
-}
 
 _FIELDS = (
     Field("files_before", "", "files of the table before"),
@@ -64,21 +56,15 @@ def compact(directory: Path) -> Answer:
     return Answer(f"{directory.resolve().name}, compacted", ("table",), _FIELDS, rows)
 
 
-def write_sorted(sources: Sequence[Path], target: Path, *, table: str, trials: Sequence[Path]) -> None:
-    """Writes the rows of the table's files `sources` to one file, in order, durably; its footer names their keys.
-
-    `trials`: the files of the table trials, which say in which order trials come.
-    """
+def write_sorted(connection: duckdb.DuckDBPyConnection, target: Path, *, table: str, keys: Iterable[str]) -> None:
+    """Writes a table of the connection's views to one Parquet file, in order, durably; its footer names the keys."""
     metadata = {key.decode(): value.decode() for key, value in tables.schema(table).metadata.items()}
-    metadata["kdsweep.keys"] = json.dumps(sorted(key for path in sources for key in tables.keys_of(path)))
+    metadata["kdsweep.keys"] = json.dumps(sorted(keys))
     pairs = ", ".join(f"{quote(key)}: {quote(value)}" for key, value in metadata.items())
-    with TemporaryDirectory(dir=target.parent, prefix=".sort.") as folder, duckdb.connect() as connection:
-        connection.execute(f"SET memory_limit = '{_MEMORY}'")
-        connection.execute(f"SET temp_directory = {quote(folder)}")
-        connection.execute(
-            f"COPY ({_select_sorted(sources, table=table, trials=trials)}) TO {quote(str(target))} (FORMAT parquet, "
-            f"COMPRESSION zstd, ROW_GROUP_SIZE {_ROWS_PER_GROUP}, KV_METADATA {{{pairs}}})"
-        )
+    connection.execute(
+        f"COPY ({select_sorted(table)}) TO {quote(target)} (FORMAT parquet, COMPRESSION zstd, "
+        f"ROW_GROUP_SIZE {_ROWS_PER_GROUP}, KV_METADATA {{{pairs}}})"
+    )
     with target.open("rb") as file:
         os.fsync(file.fileno())
     tables.fsync_dir(target.parent)
@@ -102,7 +88,7 @@ def _replace(directory: Path, table: str, before: Sequence[Path]) -> None:
     tables.make_dir(new)
     try:
         target = new / _name_next(before)
-        write_sorted(before, target, table=table, trials=tables.files(directory, "trials"))
+        _write(directory, table, before, target)
         if (count_rows(target, table), _hash_rows([target])) != (rows, _hash_rows(before)):
             raise RuntimeError(f"table {table}: the compacted file does not hold the rows of the others")
         exchange(new, old)
@@ -130,16 +116,14 @@ def _is_compacted(path: Path) -> bool:
     return path.name.startswith(tables.COMPACTED)
 
 
-def _select_sorted(sources: Sequence[Path], *, table: str, trials: Sequence[Path]) -> str:
-    rows = f"SELECT * FROM read_parquet({quote_list(sources)})"
-    order = _ORDERS.get(table, ", ".join(tables.KEYS[table]))
-    if "place" not in order or not trials:
-        return f"{rows} ORDER BY {order.removeprefix('place NULLS LAST, ')}"
-    places = f"""
-        SELECT trial_id, row_number() OVER (ORDER BY {_ORDERS["trials"]}) AS place
-        FROM read_parquet({quote_list(trials)})
-    """
-    return f"SELECT * EXCLUDE place FROM ({rows}) LEFT JOIN ({places}) USING (trial_id) ORDER BY {order}"
+def _write(directory: Path, table: str, before: Sequence[Path], target: Path) -> None:
+    files = {"trials": tables.files(directory, "trials"), table: before}
+    keys = [key for path in before for key in tables.keys_of(path)]
+    with (
+        TemporaryDirectory(dir=target.parent, prefix=".sort.") as scratch,
+        connect(files, scratch=Path(scratch)) as connection,
+    ):
+        write_sorted(connection, target, table=table, keys=keys)
 
 
 def _hash_rows(paths: Sequence[Path]) -> int | None:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
-import pyarrow as pa
 
 from analysis import tables
-from analysis.quoting import quote_list
+from analysis.views import connect
 
 _ANCESTORS = {"studies": "study_id", "teachers": "teacher_id", "environments": "environment_id"}
 _DESCENDANTS = ("epochs", "evals", "test_curves")
@@ -35,7 +34,7 @@ class Problem:
 
 def find_wrong_rows(found: Found) -> Iterator[Problem]:
     """What is wrong whether or not the study is finished."""
-    with _connect(found.whole) as connection:
+    with connect(found.whole) as connection:
         for table in tables.TABLES:
             yield from _find_doubled(connection, table)
             yield from _find_misplaced(connection, table, found.whole[table])
@@ -46,7 +45,7 @@ def find_wrong_rows(found: Found) -> Iterator[Problem]:
 
 def find_orphans(found: Found) -> Iterator[Problem]:
     """Trials that have rows in other tables and none of their own: in a running study theirs is still to come."""
-    with _connect(found.whole) as connection:
+    with connect(found.whole) as connection:
         for table in _DESCENDANTS:
             query = f"SELECT DISTINCT trial_id FROM {table} ANTI JOIN trials USING (trial_id) ORDER BY ALL"
             for (trial_id,) in connection.execute(query).fetchall():
@@ -120,16 +119,3 @@ def _find_missing_ancestors(
             if value not in spoiled[table]:
                 yield Problem(f"{key} {value} has no row, and {count:,} trials name it", table,
                               "`kdsweep resume` writes it again")
-
-
-def _connect(files: Mapping[str, Sequence[Path]]) -> duckdb.DuckDBPyConnection:
-    """A view of each table, with the name of the file that a row is in."""
-    connection = duckdb.connect()
-    for table, paths in files.items():
-        if paths:
-            rows = f"SELECT * FROM read_parquet({quote_list(paths)}, filename = true)"
-            connection.execute(f"CREATE VIEW {table} AS {rows}")
-        else:
-            empty = tables.schema(table).empty_table()
-            connection.register(table, empty.append_column("filename", pa.array([], pa.string())))
-    return connection

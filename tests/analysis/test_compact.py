@@ -181,16 +181,23 @@ def test_names_are_swapped_and_a_missing_one_is_an_error(tmp_path):
         exchange.exchange(tmp_path / "new", tmp_path / "nowhere")
 
 
-def test_a_compacted_file_that_lacks_a_row_or_has_another_is_never_swapped_in(study, monkeypatch):
-    before = _list_files(study)
-    write_sorted = compaction.write_sorted
-    wrong_sources = (lambda paths: paths[1:], lambda paths: [*paths[1:], paths[1]])
-    for choose in wrong_sources:
-        monkeypatch.setattr(compaction, "write_sorted", lambda paths, *rest, choose=choose, **named: write_sorted(
-            choose(paths), *rest, **named))
-        with pytest.raises(RuntimeError, match="does not hold the rows"):
-            compact(study)
-        assert _list_files(study) == before
+@pytest.mark.parametrize("wrong", ["LIMIT 17", "UNION ALL (SELECT * FROM trials LIMIT 1)"])
+def test_a_compacted_file_that_lacks_a_row_or_has_one_twice_is_never_swapped_in(study, monkeypatch, wrong):
+    before, select = _list_files(study), compaction.select_sorted
+    monkeypatch.setattr(compaction, "select_sorted", lambda table: f"SELECT * FROM ({select(table)}) {wrong}".replace(
+        "* FROM trials LIMIT", "* EXCLUDE filename FROM trials LIMIT"))
+    with pytest.raises(RuntimeError, match="table trials: the compacted file does not hold the rows"):
+        compact(study)
+    assert _list_files(study) == before
+
+
+def test_a_compacted_file_with_one_other_value_is_never_swapped_in(study, monkeypatch):
+    before, select = _list_files(study), compaction.select_sorted
+    monkeypatch.setattr(compaction, "select_sorted", lambda table: (
+        f"SELECT * REPLACE (CASE WHEN number = 3 THEN 4 ELSE number END AS number) FROM ({select(table)})"))
+    with pytest.raises(RuntimeError, match="table trials: the compacted file does not hold the rows"):
+        compact(study)
+    assert _list_files(study) == before
 
 
 def test_a_study_without_any_table_is_compacted_to_nothing(tmp_path):
