@@ -61,7 +61,8 @@ def write_search(
         trial_id = f"t{study_id}-{arm['arm_id']}-{number:05d}"
         rows = [_epoch(study_id, trial_id, epoch, value, clock) for epoch, value in enumerate(curve.values, start=1)]
         seconds = EPOCH_SECONDS * len(rows)
-        spent = {"wall_seconds": seconds, "cpu_seconds": 0.5 * seconds, "epochs_done": len(rows)} | (curve.changes or {})
+        spent = {"wall_seconds": seconds, "cpu_seconds": 0.5 * seconds, "epochs_done": len(rows)}
+        spent |= curve.changes or {}
         clock += spent["wall_seconds"] or seconds
         epochs += rows
         trials.append(_trial(study_id, trial_id, arm, number, curve, planned or len(rows), clock) | spent)

@@ -102,11 +102,11 @@ def test_the_smallest_common_budget_is_that_of_the_pairs_cheapest_arm(tmp_path):
 def test_an_arm_without_a_teacher_is_compared_in_every_pair_of_its_student(tmp_path):
     write_study(tmp_path, **RANDOM)
     other = KD | {"teacher": "wide", "teacher_id": "id-wide", "arm_id": "kd-other"}
-    for arm in (CE, KD, other):
-        write_search(tmp_path, arm, [Curve([0.5])])
+    for arm, value in ((CE, 0.5), (KD, 0.6), (other, 0.7)):
+        write_search(tmp_path, arm, [Curve([value])])
     answer = curves.at_common_budget(analysis.open(tmp_path))
-    assert [(row["teacher"], row["method"]) for row in answer.rows] == [
-        ("big", "ce"), ("big", "kd"), ("wide", "ce"), ("wide", "kd")]
+    assert [(row["teacher"], row["method"], row["val_top1"]) for row in answer.rows] == [
+        ("big", "ce", 0.5), ("big", "kd", 0.6), ("wide", "ce", 0.5), ("wide", "kd", 0.7)]
 
 
 def test_a_budget_says_what_its_pairs_arms_had_at_the_common_one(tmp_path):
