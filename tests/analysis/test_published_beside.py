@@ -167,6 +167,19 @@ def test_a_number_of_the_best_epoch_has_no_difference_where_the_recipe_differs(b
     assert dkd["remark"].startswith("the recipe differs, and plain students of the best test epoch are not published")
 
 
+def test_a_pair_whose_anchors_nobody_prints_is_compared_without_them(beside):
+    answer = beside({"ce": SEEDS["ce"], "kd_plus_ls": SEEDS["kd"]}, teacher="wrn_40_2", curves=("kd_plus_ls",))
+    [found] = answer.rows
+    assert (found["method"], found["source"], found["published"]) == ("kd_plus_ls", "logit-std", 0.7711)
+    assert found["difference"] == pytest.approx(0.741 - 0.7711)
+    assert len(answer.notes) == 1, "nothing is said of a recipe"
+
+
+def test_what_must_be_known_of_a_number_stands_beside_it(beside):
+    remark = row(beside(), "dkd", "ND")["remark"]
+    assert remark.endswith("; starred there: their own run of DKD, whose authors have 76.32")
+
+
 def test_z_counts_both_spreads_and_takes_unknown_runs_as_one(beside):
     dist = row(beside(), "dist", "DIST")
     assert dist["difference"] == pytest.approx(-0.0011)

@@ -192,6 +192,16 @@ def test_the_command_lists_what_is_asked_for():
     assert len(json.loads(run("sources", "--json").stdout)["rows"]) == 27
 
 
+@pytest.mark.parametrize(("option", "name", "count"), [
+    ("data", "Tiny_ImageNet", 4), ("teacher", "vit-s", 4), ("student", "shufflev2x1.5", 11), ("method", "cc", 46),
+    ("source", "hsakd", 16), ("role", "quoted", 688),
+])
+def test_the_command_passes_every_option_on(option, name, count):
+    rows = json.loads(run(f"--{option}", name, "--json").stdout)["rows"]
+    assert {row[option].lower() for row in rows} == {name.lower()}
+    assert len(rows) == count
+
+
 def test_a_table_that_a_source_does_not_have_is_answered_with_those_it_has():
     error = run("board", "cifar10", "--source", "mdistiller").exception
     assert str(error) == ("no published data of mdistiller `cifar10`. Did you mean `cifar100`? "
