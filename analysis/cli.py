@@ -13,6 +13,8 @@ from rich.text import Text
 
 from analysis.commands import published
 from analysis.commands.board import compare, leaderboard, report
+from analysis.commands.search import cost, curves, fidelity
+from analysis.commands.settings import importance, sensitivity
 from analysis.commands.tables import describe, sql
 
 # pandas, scipy and matplotlib take seconds to import: a verb that needs them imports them itself
@@ -20,6 +22,11 @@ from analysis.commands.tables import describe, sql
 VERBS: dict[str, Callable[..., None]] = {
     "leaderboard": leaderboard,
     "compare": compare,
+    "importance": importance,
+    "sensitivity": sensitivity,
+    "curves": curves,
+    "fidelity": fidelity,
+    "cost": cost,
     "sql": sql,
     "report": report,
     "tables": describe,

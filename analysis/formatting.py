@@ -36,6 +36,15 @@ def format_seconds(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
 
 
+def _format_bytes(size: float) -> str:
+    """In thousands, as disks are sold: 591 MB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"
+
+
 def _format_p(value: float) -> str:
     return "<0.001" if value < 0.001 else f"{value:.3f}"
 
@@ -50,4 +59,5 @@ _FORMATS = {
     "nats": lambda value: f"{value:.3f}",
     "p": _format_p,
     "s": format_seconds,
+    "bytes": _format_bytes,
 }

@@ -120,7 +120,7 @@ def sections_by_pair(board: Leaderboard, *, detail: bool = False) -> Iterator[Se
 
 def section_of(answer: Answer) -> Section:
     """An answer as a block of text: no column that nothing fills, its notes below."""
-    keys = [key for key in answer.keys if len({row[key] for row in answer.rows}) > 1]
+    keys = [key for key in answer.keys if len({row[key] for row in answer.rows}) > 1 and not key.endswith("_id")]
     fields = [
         field for field in answer.fields
         if not field.name.endswith(("_low", "_high")) and any(row[field.name] is not None for row in answer.rows)

@@ -53,7 +53,7 @@ def print_answer(answer: Answer, console: Console) -> None:
     """Prints the answer as a table; where it is piped, as wide as it needs to be."""
     table = Table(box=None, pad_edge=False, header_style="bold", title=Text(answer.title, style="bold"),
                   title_justify="left")
-    shown = [key for key in answer.keys if any(row[key] is not None for row in answer.rows)]
+    shown = choose_keys(answer)
     for key in shown:
         table.add_column(key.replace("_", " "))
     for field in answer.fields:
@@ -67,3 +67,15 @@ def print_answer(answer: Answer, console: Console) -> None:
     console.print(table)
     if len(answer.rows) > ROWS_SHOWN:
         sys.stderr.write(f"{len(answer.rows) - ROWS_SHOWN:,} more rows: see --format csv\n")
+
+
+def choose_keys(answer: Answer) -> list[str]:
+    """The keys that tell rows apart: not those that are missing everywhere, nor an id where its name says as much."""
+    def tells_apart(key: str) -> bool:
+        name = key.removesuffix("_id")
+        if name == key or name not in answer.keys:
+            return True
+        told = {(row[name], row[key]) for row in answer.rows if row[key] is not None}
+        return len(told) > len({name for name, _ in told})
+
+    return [key for key in answer.keys if any(row[key] is not None for row in answer.rows) and tells_apart(key)]

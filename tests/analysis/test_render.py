@@ -13,7 +13,7 @@ import analysis
 from analysis import render
 from analysis.arms import Pair
 from analysis.cells import Cell
-from analysis.formatting import format_seconds
+from analysis.formatting import format_seconds, format_value
 from analysis.leaderboard import assemble
 from tests.analysis.make_study import arms, write_arm, write_study, write_teacher
 
@@ -139,3 +139,12 @@ def test_no_name_is_markup(unfinished):
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0 s"), (59, "59 s"), (60, "1 min"), (5400, "1.5 h")])
 def test_times_are_shown_in_the_unit_that_fits(seconds, text):
     assert format_seconds(seconds) == text
+
+
+@pytest.mark.parametrize(("value", "unit", "text"), [
+    (None, "fraction", "-"), (0.5, "fraction", "50.00"), (-0.002, "difference", "-0.20"), (0.5, "share", "0.50"),
+    (0.0004, "p", "<0.001"), (0.04, "p", "0.040"), (12345, "", "12,345"), (True, "", "yes"), (0.123456, "", "0.1235"),
+    (999, "bytes", "999 B"), (590_901_248, "bytes", "591 MB"), (2e12, "bytes", "2 TB"), ("a", "text", "a"),
+])
+def test_a_value_is_shown_by_its_unit(value, unit, text):
+    assert format_value(value, unit) == text
