@@ -13,6 +13,7 @@ from rich.text import Text
 
 from analysis.commands import published
 from analysis.commands.board import compare, leaderboard, report
+from analysis.commands.files import export
 from analysis.commands.search import cost, curves, fidelity
 from analysis.commands.settings import importance, sensitivity
 from analysis.commands.tables import describe, sql
@@ -29,6 +30,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "cost": cost,
     "sql": sql,
     "report": report,
+    "export": export,
     "tables": describe,
 }
 """The verbs in the order in which --help lists them."""

@@ -1,7 +1,7 @@
 """`kdsweep`: runs studies and shows what they found. Data go to stdout, messages to stderr.
 
-Exit codes: 0 done, 1 internal, 2 the study file or the arguments are wrong, 3 finished and some trials failed, 4 given
-up, 5 locked by another driver, 6 the study changed since it began, 75 interrupted.
+Exit codes: 0 done, 1 internal, 2 the study file or the arguments are wrong, 3 finished and some trials failed (or
+`check` found something), 4 given up, 5 locked by another driver, 6 the study changed since it began, 75 interrupted.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis import cli as analysis_cli
+from analysis.commands.printing import RowsFormat, RowsFormatOption, show_answer
 from sweeps.exits import GIVEN_UP, SOME_FAILED, find_exit_code
 from sweeps.figures import count, format_seconds
 from sweeps.interrupt import Interrupted
@@ -160,7 +161,6 @@ def best(
     as_json: AsJson = False,
 ) -> None:
     """Show what won each arm: setting, validation value, the repeats' test top-1; and export its student."""
-    from analysis.commands.printing import show_answer
     from sweeps import best as bests
 
     planner = bests.read_planner(directory)
@@ -170,6 +170,26 @@ def best(
     show_answer(_to_answer(winners, planner, directory, as_text=not as_json), as_json=as_json)
     if card is not None:
         _messages().print(Text(f"{export}: trial {card['trial_id']}: {card['chosen_by']}"), soft_wrap=True)
+
+
+def check(directory: Directory, form: RowsFormatOption = RowsFormat.table, as_json: AsJson = False) -> None:
+    """Check a study's tables by themselves and against its journal; leaves with 3 where something is wrong."""
+    from analysis.check import PROBLEMS_FOUND
+    from analysis.check import check as look
+    from sweeps import audit
+
+    answer = look(directory, finished=audit.is_finished(directory), more=audit.audit(directory))
+    show_answer(answer, form, as_json=as_json)
+    if answer.rows:
+        raise typer.Exit(PROBLEMS_FOUND)
+
+
+def compact(directory: Directory, form: RowsFormatOption = RowsFormat.table, as_json: AsJson = False) -> None:
+    """Put the many small files of a finished study into one per table; whoever reads it meanwhile reads all of it."""
+    from analysis.compact import compact as swap
+    from sweeps.audit import compact_study
+
+    show_answer(compact_study(directory, swap), form, as_json=as_json)
 
 
 def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")], as_json: AsJson = False) -> None:
@@ -195,7 +215,7 @@ def build_app() -> typer.Typer:
         no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     )
     app.callback()(_root)
-    for verb in (run, resume, status, validate, plan, best):
+    for verb in (run, resume, status, validate, plan, best, check, compact):
         app.command()(verb)
     app.command("list")(list_)
     analysis_cli.mount(app)
