@@ -34,7 +34,7 @@ def t_interval(values: Sequence[float], *, level: float = 0.95) -> tuple[float, 
     """
     if len(values) < 2:
         return None
-    half = stats.t.ppf((1 + level) / 2, len(values) - 1) * standard_error(values)
+    half = float(stats.t.ppf((1 + level) / 2, len(values) - 1)) * standard_error(values)
     return mean(values) - half, mean(values) + half
 
 
@@ -65,24 +65,6 @@ def gap_closed(
     whole = gap(teacher, plain, plain_sd=plain_sd)
     closed = gain(method, plain)
     return None if whole is None or closed is None else closed / whole
-
-
-def pooled_gap_closed(pairs: Sequence[tuple[Sequence[float], Sequence[float], float | None]]) -> float | None:
-    """Sum of gains over sum of gaps, for (method, plain, teacher) of each pair.
-
-    Pairs with a small gap stay in, which is what makes the denominator steady; a pair that lacks one of the three is
-    left out. None if the summed gap is below two standard errors, their errors added as if the pairs shared a student.
-    """
-    gains, gaps, errors = [], [], []
-    for method, plain, teacher in pairs:
-        error = standard_error(plain)
-        if len(method) and error is not None and teacher is not None:
-            gains.append(gain(method, plain))
-            gaps.append(teacher - mean(plain))
-            errors.append(error)
-    if not gaps or sum(gaps) <= 2 * sum(errors):
-        return None
-    return sum(gains) / sum(gaps)
 
 
 def find_common(means: Mapping[str, Mapping[str, float]]) -> list[str]:

@@ -57,7 +57,7 @@ def print_answer(answer: Answer, console: Console) -> None:
     for key in shown:
         table.add_column(key.replace("_", " "))
     for field in answer.fields:
-        table.add_column(format_head(field), justify="right")
+        table.add_column(format_head(field), justify="left" if field.unit == "text" else "right")
     for row in answer.rows[:ROWS_SHOWN]:
         cells = [format_value(row[key]) for key in shown]
         cells += [format_value(row[field.name], field.unit) for field in answer.fields]

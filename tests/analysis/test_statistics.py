@@ -57,29 +57,10 @@ def test_gap_closed_is_hidden_where_the_student_beats_its_teacher_or_the_error_i
     assert statistics.gap_closed([0.85], [0.80, 0.81], None) is None
 
 
-def test_the_pooled_gap_closed_is_a_ratio_of_sums_and_not_a_mean_of_ratios():
-    pairs = [
-        ([0.85, 0.85], [0.80, 0.80], 0.90),     # 0.05 of 0.10
-        ([0.90, 0.90], [0.90, 0.90], 0.92),     # 0.00 of 0.02
-    ]
-    assert statistics.pooled_gap_closed(pairs) == pytest.approx(0.05 / 0.12)
-
-
-def test_a_pair_with_a_small_gap_stays_in_the_pool():
-    steady = ([0.85, 0.85], [0.80, 0.80], 0.90)
-    unclear = ([0.81, 0.81], [0.79, 0.81], 0.81)  # its own gap is hidden: 0.01 against an error of 0.01
-    assert statistics.pooled_gap_closed([steady, unclear]) == pytest.approx((0.05 + 0.01) / (0.10 + 0.01))
-
-
-def test_a_pair_that_lacks_something_is_left_out_of_the_pool():
-    steady = ([0.85, 0.85], [0.80, 0.80], 0.90)
-    lacking = [([], [0.8, 0.8], 0.9), ([0.8], [], 0.9), ([0.8], [0.8, 0.8], None)]
-    assert statistics.pooled_gap_closed([steady, *lacking]) == pytest.approx(0.5)
-    assert statistics.pooled_gap_closed(lacking) is None
-
-
-def test_the_pooled_gap_closed_is_hidden_below_two_standard_errors():
-    assert statistics.pooled_gap_closed([([0.85], [0.79, 0.81], 0.8199)]) is None
+def test_a_lone_plain_seed_takes_the_spread_that_is_assumed():
+    assert statistics.gap_closed([0.85], [0.80], 0.90, plain_sd=0.003) == pytest.approx(0.5)
+    assert statistics.gap_closed([0.85], [0.80], 0.805, plain_sd=0.003) is None     # below two of it
+    assert statistics.gap(0.9, [0.80, 0.82], plain_sd=9.0) == pytest.approx(0.09)  # measured goes before assumed
 
 
 def test_mean_ranks_share_ties_and_use_common_pairs_only():
