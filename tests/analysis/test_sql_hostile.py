@@ -237,7 +237,7 @@ def test_a_function_that_reads_more_than_the_tables_is_refused(hostile, call):
     "FROM trials SEMI JOIN \"Read_CSV\"('{outside}.csv') ON true",
 ])
 def test_such_a_function_is_found_wherever_it_stands(hostile, query):
-    with pytest.raises(ValueError, match="^sql: function read_csv in FROM is not allowed\n\nhint: "):
+    with pytest.raises(ValueError, match=r"^sql: function read_csv in FROM is not allowed\n\nhint: "):
         hostile(query)
 
 
