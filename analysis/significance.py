@@ -83,7 +83,7 @@ def wilcoxon(differences: Sequence[float]) -> float | None:
     if not len(differences):
         return None
     rounded = np.round(differences, statistics.TIE_DIGITS)
-    ranks = np.rint(2 * stats.rankdata(np.abs(rounded))).astype(int)    # doubled, so that shared ranks are whole
+    ranks = (2 * stats.rankdata(np.abs(rounded))).astype(int)   # doubled, so that shared ranks are whole
     smaller = min(ranks[rounded > 0].sum(), ranks[rounded < 0].sum())
     chances = _distribute_sums(ranks[rounded != 0])
     return min(1.0, float(2 * chances[: smaller + 1].sum()))
@@ -140,7 +140,7 @@ def bayesian_signed_rank(
     priors = np.concatenate([[PRIOR_WEIGHT], np.ones(guesses.shape[1])])
     weights = np.random.default_rng(seed).dirichlet(priors, size=draws)
     worse, better = _weigh_sides(values, weights, rope=rope)
-    masses = np.round(np.stack([worse, 1 - worse - better, better]), statistics.TIE_DIGITS)
+    masses = np.stack([worse, 1 - worse - better, better])
     largest = masses == masses.max(axis=0)
     return Posterior(*(largest / largest.sum(axis=0)).mean(axis=1).tolist())
 
