@@ -18,11 +18,11 @@ COLUMNS = ("lr", "weight_decay")                # settings of training stand in 
 
 def make_settings(
     results: Path, searches: Mapping[str, tuple[Mapping[str, Any], Sequence[Trial]]], *, sampler: str = "random",
-    study_id: str = STUDY, name: str = "settings",
+    study_id: str = STUDY, name: str = "settings", more: Sequence[tuple[Trial, Mapping[str, Any]]] = (),
 ) -> Path:
     """Writes a study of arms from the teacher big. searches: label, or label/student -> (space, trials in ask order).
 
-    The student is tiny where none is named.
+    The student is tiny where none is named. more: trials of the first arm with columns that are not as usual.
     """
     arms = [_arm(*key.split("/"), space=space) for key, (space, _) in searches.items()]
     plan = {"arms": arms, "search": {"sampler": sampler, "trials_per_arm": None}}
@@ -31,6 +31,9 @@ def make_settings(
         rows = [_row(study_id, arm, number, *trial) for number, trial in enumerate(trials)]
         if rows:
             tables.write(results, "trials", f"tune-{study_id}-{place}", rows)
+    odd = [_row(study_id, arms[0], 10_000 + number, *trial) | changes for number, (trial, changes) in enumerate(more)]
+    if odd:
+        tables.write(results, "trials", f"odd-{study_id}", odd)
     return results
 
 

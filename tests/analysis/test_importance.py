@@ -142,6 +142,14 @@ def test_the_interval_holds_the_share_and_is_the_same_each_time(study_of):
         assert 0 <= row["importance_low"] <= row["importance"] <= row["importance_high"] <= 1
 
 
+def test_samples_in_which_all_trials_are_equal_are_drawn_again(study_of):
+    """Of ten trials one alone differs: a bootstrap sample lacks it in 35 of 100, and fANOVA has nothing to split."""
+    drawn = draw_trials(KD, lambda s: 0.5, num=9)
+    trials = [*drawn, ({"temperature": 8.0, "weight": 1.0}, 0.9)]
+    answer = measure(study_of(KD, trials), evaluator="fanova", num_resamples=10)
+    assert {row["importance_low"] is None for row in answer.rows} == {False}
+
+
 def test_a_setting_whose_interval_lies_above_the_others_is_said_to_count_most(study_of):
     clear = draw_trials(KD, lambda s: 0.9 - 0.1 * math.log2(s["temperature"]), num=100)
     assert measure(study_of(KD, clear), num_resamples=30).notes[0] == (

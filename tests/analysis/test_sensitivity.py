@@ -64,6 +64,14 @@ def test_trials_that_were_stopped_are_counted_where_they_were_tried_and_in_no_me
     assert any(note.startswith("trials that did not run to the end are in no mean") for note in answer.notes)
 
 
+def test_a_mean_is_of_completed_trials_of_the_search_alone(study_of):
+    """Not of repeats, and not of the last value that a stopped, diverged or failed trial had reached."""
+    more = [(kd(1.0, 0.2, 0.99), {"status": status}) for status in ("stopped", "diverged", "failed")]
+    more.append((kd(1.0, 0.2, 0.99), {"stage": "repeat"}))
+    found = cell(measure(study_of(KD, [kd(1.0, 0.2, 0.80)], more=more), bins=2), 1.0, 0.1)
+    assert (found["val_top1_mean"], found["num_trials"], found["num_unfinished"]) == (0.80, 1, 3)
+
+
 @pytest.mark.parametrize(("space", "axes"), [
     (KD, ("temperature", "weight")),
     (TF_NKD, ("smoothing", "power")),
@@ -172,13 +180,17 @@ def test_all_pairs_of_a_method_have_the_same_cells(tmp_path):
 
 
 def test_the_best_mean_and_the_cells_that_cannot_be_told_from_it_are_named(study_of):
-    """Cells of two trials, each 0.002 apart: pooled sd 0.00141, t(4 df, 97.5 %) 2.776, so 0.0039 can be noise."""
+    """Pooled sd sqrt(10e-6 / 6) = 0.00129, t(6 df, 97.5 %) 2.447, sqrt(1/4 + 1/2): up to 0.0027 can be noise.
+
+    The other cells lie 0.0025, 0.0030 and 0.0100 below.
+    """
     trials = [
-        kd(1.0, 0.2, 0.800), kd(1.0, 0.2, 0.802), kd(1.0, 0.9, 0.797), kd(1.0, 0.9, 0.799),
-        kd(8.0, 0.2, 0.796), kd(8.0, 0.2, 0.798), kd(8.0, 0.9, 0.790), kd(8.0, 0.9, 0.792),
+        kd(1.0, 0.2, 0.800), kd(1.0, 0.2, 0.802), kd(1.0, 0.2, 0.800), kd(1.0, 0.2, 0.802),
+        kd(1.0, 0.9, 0.7975), kd(1.0, 0.9, 0.7995), kd(8.0, 0.2, 0.797), kd(8.0, 0.2, 0.799),
+        kd(8.0, 0.9, 0.790), kd(8.0, 0.9, 0.792),
     ]
     assert measure(study_of(KD, trials), bins=2).notes[0] == (
-        "kd on toy, big to tiny: best mean 80.10% at temperature 1 to 2.83, weight 0.1 to 0.55 (2 trials); "
+        "kd on toy, big to tiny: best mean 80.10% at temperature 1 to 2.83, weight 0.1 to 0.55 (4 trials); "
         "of the 3 other cells with two trials or more, 1 cannot be told from it"
     )
 
