@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from analysis import curves, heat_maps, plots, queries, render, search_plots, sensitivity, tables
+from analysis import curves, heat_maps, plots, queries, render, search_plots, sensitivity
 from analysis.leaderboard import Leaderboard
 from analysis.render import Section
+from analysis.writing import write_whole
 
 _CSS = """
 :root { color-scheme: light; --ink: #1c2329; --soft: #5c6873; --line: #e3e7ea; --best: #0a6b4b; --warn: #8a4b00; }
@@ -46,17 +45,16 @@ a { color: #0b5cad; }
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
-def write_report(directory: str | Path) -> Path:
-    """Writes <directory>/report.html, replacing it whole, and returns its path. ValueError if there is no study."""
-    results = queries.open(directory)
-    path = results.directories[0] / "report.html"
-    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        part.write_text(build_page(results), encoding="utf-8")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)  # only there if something above failed
-    tables.fsync_dir(path.parent)
+def write_report(directories: str | Path | Sequence[str | Path], output: Path | None = None) -> Path:
+    """Writes the report, replacing it whole, and returns its path: report.html in a lone study's directory, or output.
+
+    ValueError if there is no study, or several and no output.
+    """
+    results = queries.open(directories)
+    if output is None and len(results.directories) > 1:
+        raise ValueError("report: several studies have no directory in common\n\nhint: say where: --output FILE")
+    path = results.directories[0] / "report.html" if output is None else output
+    write_whole(path, build_page(results))
     return path
 
 

@@ -7,8 +7,6 @@ thousand trials make no larger a picture than ten.
 from __future__ import annotations
 
 import math
-import os
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from matplotlib.lines import Line2D
 from analysis.answer import Answer
 from analysis.arm_rows import Row, group_by_pair
 from analysis.plots import _PANEL_INCHES, _PANELS_A_ROW, _STYLE, _label, _to_svg, colour_methods
+from analysis.writing import write_whole
 
 _LEGEND_INCHES = 0.3
 _MARKED = 40        # points of a line that are still told apart; chosen by hand
@@ -88,12 +87,7 @@ def write_svg(picture: str | None, path: Path) -> None:
         raise ValueError(f"{path}: there is nothing to draw yet\n\nhint: a value counts when its trial completes")
     if path.exists():
         raise ValueError(f"{path}: exists\n\nhint: name a new file; no picture is replaced")
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        part.write_text(f'<?xml version="1.0" encoding="utf-8"?>\n{picture}', encoding="utf-8")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)  # only there if something above failed
+    write_whole(path, f'<?xml version="1.0" encoding="utf-8"?>\n{picture}')
 
 
 def _draw(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
 import analysis
-from analysis.commands.directories import Directories, Directory
+from analysis.commands.directories import Directories
 from analysis.commands.printing import AsJson, RowsFormat, RowsFormatOption, show_answer
 
 
@@ -60,8 +61,13 @@ def compare(
     show_answer(comparison.compare(analysis.open(directories), first, second, rope=rope), form, as_json=as_json)
 
 
-def report(directory: Directory) -> None:
-    """Write report.html into the study's directory: the board, learning curves and settings in one file."""
+def report(
+    directories: Directories,
+    output: Annotated[
+        Path | None, typer.Option(help="File to write; of one study, report.html in its directory.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Write the board, what the search found and how into one HTML file, which replaces an earlier one."""
     from analysis.report import write_report
 
-    sys.stdout.write(f"{write_report(directory)}\n")
+    sys.stdout.write(f"{write_report(directories, output)}\n")

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 import analysis
-from analysis.commands.directories import Directory
+from analysis.commands.directories import Directories
 from analysis.commands.printing import ROWS_SHOWN, AsJson, RowsFormat, RowsFormatOption
 
 if TYPE_CHECKING:
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 def sql(
-    directory: Directory,
+    directories: Directories,
     query: Annotated[str, typer.Argument(help="One SELECT over studies, trials, epochs, evals, teachers, ...")],
     form: RowsFormatOption = RowsFormat.table,
     as_json: AsJson = False,
 ) -> None:
-    """Answer one SELECT over a study's tables; `kdsweep tables` lists the columns."""
-    rows = analysis.open(directory).sql(query)
+    """Answer one SELECT over the tables of one study or several; `kdsweep tables` lists the columns."""
+    rows = analysis.open(directories).sql(query)
     if as_json or form is RowsFormat.json:
         sys.stdout.write(rows.to_json(orient="records", date_format="iso", date_unit="us", double_precision=15) + "\n")
     elif form is RowsFormat.csv:

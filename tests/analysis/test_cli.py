@@ -9,6 +9,7 @@ import pytest
 
 from analysis import tables
 from analysis.cli import main
+from tests.analysis.make_study import make_study
 
 
 @pytest.fixture
@@ -51,6 +52,13 @@ def test_sql_answers_in_three_formats(run, finished_study):
     assert "│ ce     │ 14 │ -       │" in run("sql", finished_study, query)[1].splitlines()
 
 
+def test_sql_asks_several_studies(run, finished_study, tmp_path):
+    other = make_study(tmp_path / "other", study_id="s2")
+    query = "select study_id, count(*) as n from trials group by 1 order by 1"
+    code, out, _ = run("sql", finished_study, other, query, "--format", "csv")
+    assert (code, out) == (0, "study_id,n\ns1,42\ns2,42\n")
+
+
 def test_sql_shows_lists_maps_and_times(run, finished_study):
     query = "SELECT terms, ended_at, [1, 2] AS both FROM epochs ORDER BY trial_id, epoch LIMIT 1"
     assert run("sql", finished_study, query)[0] == 0
@@ -70,7 +78,7 @@ def test_tables_prints_the_reference(run):
 @pytest.mark.parametrize(("arguments", "message"), [
     (["leaderboard", "nowhere"], "nowhere: no such directory"),
     (["report", "nowhere"], "nowhere: no such directory"),
-    (["sql", "{study}", "DROP VIEW trials"], "sql: one SELECT is allowed, got DROP"),
+    (["sql", "{study}", "DROP VIEW trials"], "sql: exactly one SELECT is allowed"),
     (["sql", "{study}", "SELECT nope FROM trials"], "sql: Binder Error"),
     (["leaderboard", "{study}", "--format", "pdf"], "Invalid value"),
 ])

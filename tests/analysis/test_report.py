@@ -12,7 +12,7 @@ import pytest
 import analysis
 from analysis import render
 from analysis.report import write_report
-from tests.analysis.make_study import arms, write_arm, write_study, write_teacher
+from tests.analysis.make_study import arms, make_study, write_arm, write_study, write_teacher
 
 HOSTILE = "</script><script>alert('x')</script><b>$\\frac{1}$ & \"q\""
 
@@ -91,11 +91,20 @@ def test_the_same_tables_give_the_same_report(study):
 
 def test_a_report_that_cannot_be_written_leaves_the_old_one(study, monkeypatch):
     before = write_report(study).read_bytes()
-    monkeypatch.setattr("analysis.report.os.replace", _fail)
+    monkeypatch.setattr("analysis.writing.os.replace", _fail)
     with pytest.raises(OSError, match="no space"):
         write_report(study)
     assert (study / "report.html").read_bytes() == before
     assert sorted(os.listdir(study)) == ["report.html", "staging", "tables"]
+
+
+def test_several_studies_have_one_report_where_it_is_asked_for(study, tmp_path):
+    other = make_study(tmp_path / "other", study_id="s2", name="other")
+    with pytest.raises(ValueError, match=r"^report: several studies have no directory in common"):
+        write_report([study, other])
+    path = write_report([study, other], tmp_path / "both.html")
+    assert path == tmp_path / "both.html"
+    assert "tiny-study, other" in _read(path).words
 
 
 def _fail(*_):
