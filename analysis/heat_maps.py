@@ -92,8 +92,7 @@ def _draw_cell(axis: Axes, found: HeatMap, column: int, line: int) -> None:
 
 def _find_ticks(parts: Sequence[Part]) -> tuple[list[float], list[str]]:
     """At the edges where each part begins with the end of the one before, else in the middle of every part."""
-    joined = all(left[1] == right[0] for left, right in itertools.pairwise(parts))
-    if joined and all(low != high for low, high in parts):
+    if all(left[1] == right[0] for left, right in itertools.pairwise(parts)):
         edges = [parts[0][0], *(high for _, high in parts)]
         return list(range(len(edges))), [format_setting(edge) for edge in edges]
     return [place + 0.5 for place in range(len(parts))], label_parts(tuple(parts))
