@@ -81,9 +81,9 @@ def stage_rows(
     `stored`: what a checkpoint of the trial holds. `up_to`: the last epoch that counts.
     """
     for table, name in HISTORIES.items():
-        rows = [row for row in stored.get(name, []) if row["epoch"] <= up_to]
-        if rows:
-            rows = [_to_table_row(row, study_id=study_id, trial_id=trial_id) for row in rows]
+        if history := stored.get(name):  # a checkpoint of before there were curves has none
+            counting = [row for row in history if row["epoch"] <= up_to]
+            rows = [_to_table_row(row, study_id=study_id, trial_id=trial_id) for row in counting]
             tables.stage(table, rows, staged_path(directory, table, trial_id=trial_id, job=job))
 
 

@@ -98,18 +98,20 @@ def test_no_report_holds_a_test_curve_and_none_of_the_search_holds_test(tmp_path
     assert not any(repr(value) in journal for value in first_epochs)
 
 
-def test_a_repeat_trial_that_fails_keeps_the_test_curve_of_its_epochs(tmp_path):
+@pytest.mark.parametrize("told", [0, 1])
+def test_a_repeat_trial_that_fails_keeps_the_rows_and_the_test_curve_of_the_epochs_that_it_told_of(tmp_path, told):
+    """Its worker came to the end, and the driver heard of less."""
     driver, directory = disk.open_driver(tmp_path, TINY + "failure: {retries: 0, max_failed_fraction: 1.0}\n")
     while (job := driver.next_job()).stage != "repeat":
         for report in trial.run(job, directory=directory):
             if not driver.tell(job, report):
                 break
-    first = next(trial.run(job, directory=directory))
-    assert driver.tell(job, first)
-    driver.tell(job, {**first, "value": None, "end": "failed", "error_type": "OSError", "error_text": "no"})
+    first, last = trial.run(job, directory=directory)
+    assert last["end"] == "completed"
+    driver.tell(job, {**first, "epoch": told, "value": None, "end": "failed", "error_type": "OSError"})
     driver.close()
     for table in ("epochs", "test_curves"):
-        assert [row["epoch"] for row in _rows(directory, table, trial_id=job.trial_id)] == [1]
+        assert [row["epoch"] for row in _rows(directory, table, trial_id=job.trial_id)] == [1][:told]
 
 
 def test_a_trial_says_why_it_stopped_and_how_it_computed(undisturbed):
