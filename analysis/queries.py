@@ -154,11 +154,11 @@ def _answer(directories: Sequence[Path], queries: Sequence[str | Query]) -> list
 
 
 def _ask(connection: duckdb.DuckDBPyConnection, queries: Sequence[Query], snapshot: Snapshot) -> list[pa.Table]:
-    hold: dict[str, set[str]] = {}
+    reads: dict[str, set[str]] = {}
     for query in queries:
         for table, columns in query.reads.items():
-            hold.setdefault(table, set()).update(columns)
-    sandbox.expose(connection, {table: list(files) for table, files in snapshot.items()}, hold=hold)
+            reads.setdefault(table, set()).update(columns)
+    sandbox.expose(connection, {table: list(files) for table, files in snapshot.items()}, reads=reads)
     return [connection.sql(query.sql).to_arrow_table() for query in queries]
 
 

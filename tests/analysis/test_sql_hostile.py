@@ -291,7 +291,7 @@ def test_the_parser_calls_every_part_of_a_query_by_the_names_that_the_sandbox_kn
 def test_the_connection_is_locked_even_for_what_gets_past_the_first_wall(study, tmp_path):
     file = sorted((study / "tables" / "trials").iterdir())[0]
     with duckdb.connect() as connection:
-        sandbox.expose(connection, {"trials": [str(file)]}, hold={})
+        sandbox.expose(connection, {"trials": [str(file)]}, reads={})
         for statement in ("SET threads = 1", "SET enable_external_access = true", "SET allowed_paths = ['/']",
                           f"COPY (SELECT 1) TO '{tmp_path}/new' (USE_TMP_FILE false)", f"ATTACH '{tmp_path}/new'",
                           f"FROM read_parquet('{file.parent}/*')", "LOAD httpfs", "CALL enable_logging()"):
@@ -303,7 +303,8 @@ def test_the_connection_is_locked_even_for_what_gets_past_the_first_wall(study, 
 def test_tables_held_in_memory_leave_no_file_within_reach(study):
     file = sorted((study / "tables" / "trials").iterdir())[0]
     with duckdb.connect() as connection:
-        sandbox.expose(connection, {"trials": [str(file)]}, hold={"trials": ["number"]})
+        sandbox.expose(connection, {"trials": [str(file)] * 101}, reads={"trials": ["number"]})
+        assert connection.execute("SELECT count(number) FROM trials").fetchone() == (101,)
         with pytest.raises(duckdb.Error, match="disabled"):
             connection.execute(f"COPY (SELECT 1) TO '{file}' (USE_TMP_FILE false)")
 
