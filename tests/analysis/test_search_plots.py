@@ -115,7 +115,7 @@ def test_no_file_is_replaced_and_none_is_written_without_a_picture(tmp_path):
 
 
 def test_a_picture_that_cannot_be_written_leaves_nothing_behind(tmp_path, monkeypatch):
-    monkeypatch.setattr("analysis.search_plots.os.replace", _fail)
+    monkeypatch.setattr("analysis.writing.os.replace", _fail)
     with pytest.raises(OSError, match="no space"):
         search_plots.write_svg("<svg/>", tmp_path / "new.svg")
     assert os.listdir(tmp_path) == []
