@@ -47,7 +47,7 @@ def find_tables(connection: duckdb.DuckDBPyConnection, queries: Iterable[str]) -
         kind = node.get("type")
         if "cte_map" in node and kind not in _READING:
             raise ValueError(_refuse(f"{str(kind).partition('_')[0]} inside a query is not allowed"))
-        if kind == "TABLE_FUNCTION" and (name := node["function"]["function_name"]).lower() not in _HARMLESS:
+        if kind == "TABLE_FUNCTION" and (name := node["function"]["function_name"]) not in _HARMLESS:
             raise ValueError(_refuse(f"function {name} in FROM is not allowed"))
     if any(node.get("type") == "SHOW_REF" for node in nodes):   # SHOW TABLES names none
         return set(TABLES)

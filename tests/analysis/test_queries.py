@@ -182,6 +182,23 @@ def test_status_counts_the_trials_of_every_arm(study):
     }
 
 
+def test_status_tells_repeats_and_the_best_value_of_completed_trials_alone(tmp_path):
+    write_study(tmp_path)
+    trials = [
+        ("tune", "completed", 0.5), ("tune", "stopped", 0.9), ("tune", "completed", 0.6), ("repeat", "completed", 0.8),
+        ("repeat", "failed", None), ("teacher", "completed", 0.95),
+    ]
+    for number, (stage, status, value) in enumerate(trials):
+        arm = None if stage == "teacher" else "kd-tiny"
+        tables.write(tmp_path, "trials", f"t{number}", [{"study_id": STUDY, "trial_id": f"t{number}", "number": number,
+                     "arm_id": arm, "stage": stage, "status": status, "val_top1": value}])
+    arm, teacher = analysis.open(tmp_path).status().to_dict("records")
+    assert (arm["completed"], arm["stopped"], arm["failed"], arm["repeats"]) == (3, 1, 1, 1)
+    assert arm["best_val_top1"] == 0.6
+    assert (teacher["completed"], teacher["repeats"]) == (1, 0)
+    assert pd.isna(teacher["best_val_top1"])
+
+
 def test_status_counts_trials_that_have_epochs_and_are_not_final_per_study(study, tmp_path):
     other = make_study(tmp_path / "other", study_id="s2", name="other")
     for trial in ("u1", "u2"):

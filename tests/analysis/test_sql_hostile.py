@@ -260,7 +260,7 @@ def test_other_files_python_variables_and_nonsense_are_refused(hostile, query, s
     "WITH trials AS (SELECT 1) SELECT * FROM trials",
     "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < 5) SELECT * FROM t",
     "SELECT * FROM trials WHERE trial_id IN (SELECT trial_id FROM epochs) UNION SELECT * FROM trials",
-    "SELECT i, unnest([1, 2]) FROM range(3) AS r(i), unnest([1]), generate_series(1, 2)",
+    "SELECT i, unnest([1, 2]) FROM RANGE(3) AS r(i), unnest([1]), \"Generate_Series\"(1, 2)",
     "SELECT e.key FROM json_each('[1]') AS e UNION ALL SELECT t.key FROM json_tree('[1]') AS t",
     "PIVOT trials ON status IN ('completed') USING count(*)",
     "UNPIVOT evals ON top1, top5",
