@@ -69,7 +69,7 @@ TRIALS = (
     Column("gamma", "float64", "", "method's gamma, where it has one"),
     Column("smoothing", "float64", "", "method's smoothing, where it has one"),
     Column("power", "float64", "", "method's power, where it has one"),
-    Column("settings_json", "string", "JSON", "every setting that was searched or fixed"),
+    Column("settings_json", "string", "JSON", "every setting of the method, and of the training what was searched"),
     Column("jobs", "int64", "", "jobs it took: 1, and one more for each promotion, retry or resume"),
     Column("retries", "int64", "", "jobs begun again after an error of the trial's own"),
     Column("teacher_pass", "string", "", "where the teacher's output came from: none, live or table"),

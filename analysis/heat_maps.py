@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from analysis.answer import Answer
+from analysis.drawing import STYLE, label_axes, to_svg
 from analysis.maps import HeatMap, Part, choose_colour, choose_ink, label_parts, list_maps
-from analysis.plots import _STYLE, _label, _to_svg
 from analysis.ranges import format_setting
 
 CAPTION = (
@@ -40,7 +40,7 @@ def draw_heat_maps(answer: Answer) -> str | None:
     with_study = len({found.keys["study"] for found in maps}) > 1
     rows = _arrange(maps)
     heights = [_PANEL_INCHES[1] if any(found.y for found in row) else _STRIP_INCHES for row in rows]
-    with mpl.rc_context(_STYLE | {"svg.hashsalt": "heat maps"}):
+    with mpl.rc_context(STYLE | {"svg.hashsalt": "heat maps"}):
         figure = Figure(figsize=(_PANEL_INCHES[0] * _PANELS_A_ROW, sum(heights)), layout="constrained")
         axes = figure.subplots(len(rows), _PANELS_A_ROW, squeeze=False, height_ratios=heights)
         for line, row in zip(axes, rows, strict=True):
@@ -48,7 +48,7 @@ def draw_heat_maps(answer: Answer) -> str | None:
                 axis.set_axis_off()
             for axis, found in zip(line, row, strict=False):
                 _draw_map(axis, found, with_study=with_study)
-        return _to_svg(figure)
+        return to_svg(figure)
 
 
 def _arrange(maps: Sequence[HeatMap]) -> list[list[HeatMap]]:
@@ -67,7 +67,7 @@ def _draw_map(axis: Axes, found: HeatMap, *, with_study: bool) -> None:
             axis.add_patch(Rectangle((column, line), 1, 1, facecolor=_FAINT, edgecolor="white", lw=1.2))
             axis.text(column + 0.5, line + 0.5, str(cell["num_unfinished"]), color=_SOFT, ha="center", va="center")
     axis.set(xlim=(0, len(found.x_parts)), ylim=(0, len(found.y_parts)))
-    _label(axis, _break(found.describe(with_study=with_study)), _to_words(found.x), _to_words(found.y or ""))
+    label_axes(axis, _break(found.describe(with_study=with_study)), _to_words(found.x), _to_words(found.y or ""))
     axis.grid(visible=False)
     axis.set_xticks(*_thin(*_find_ticks(found.x_parts)))
     axis.set_yticks(*(_find_ticks(found.y_parts) if found.y else ([], [])))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from analysis import curves, heat_maps, plots, queries, render, search_plots, sensitivity
+from analysis import curves, drawing, heat_maps, plots, queries, render, search_plots, sensitivity
 from analysis.leaderboard import Leaderboard
 from analysis.render import Section
 from analysis.writing import write_whole
@@ -72,7 +72,7 @@ def build_page(results: queries.Results) -> str:
 
 
 def _build_body(results: queries.Results, board: Leaderboard) -> Iterator[str]:
-    colours = plots.colour_methods([row["method"] for row in board.summary.rows])
+    colours = drawing.colour_methods([row["method"] for row in board.summary.rows])
     yield f"<h1>{escape(render.describe_title(board))}</h1>"
     yield '<p class="soft">Test accuracy of every method on every pair, over fresh seeds.</p>'
     yield _notes(board)

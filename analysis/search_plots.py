@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 
 from analysis.answer import Answer
 from analysis.arm_rows import Row, group_by_pair
-from analysis.plots import _PANEL_INCHES, _PANELS_A_ROW, _STYLE, _label, _to_svg, colour_methods
+from analysis.drawing import PANEL_INCHES, PANELS_A_ROW, STYLE, colour_methods, label_axes, to_svg
 from analysis.writing import write_whole
 
 _LEGEND_INCHES = 0.3
@@ -98,7 +98,7 @@ def _draw(
     pairs = group_by_pair(answer.rows)
     several = len({pair[0] for pair in pairs}) > 1
     own = colours or colour_methods(list(dict.fromkeys(row["method"] for row in answer.rows)))
-    with mpl.rc_context(_STYLE | {"svg.hashsalt": answer.title}):
+    with mpl.rc_context(STYLE | {"svg.hashsalt": answer.title}):
         figure, axes = _grid(len(pairs), legend=colours is None)
         drawn = []
         for axis, (pair, methods) in zip(axes, pairs.items(), strict=True):
@@ -106,12 +106,12 @@ def _draw(
             if mark is not None:
                 mark(axis, methods)
             _limit(axis, values)
-            _label(axis, _to_title(pair, several=several), x, "val top-1, %")
+            label_axes(axis, _to_title(pair, several=several), x, "val top-1, %")
             drawn += values
         if colours is None:
             shown = dict.fromkeys(method for methods in pairs.values() for method in methods)
             _add_legend(figure, {method: own[method] for method in shown})
-        return _to_svg(figure) if drawn else None
+        return to_svg(figure) if drawn else None
 
 
 def _draw_steps(axis: Axes, steps: Sequence[tuple[float, float | None]], colour: str) -> list[float]:
@@ -127,9 +127,9 @@ def _draw_steps(axis: Axes, steps: Sequence[tuple[float, float | None]], colour:
 
 
 def _grid(num_panels: int, *, legend: bool) -> tuple[Figure, list[Axes]]:
-    columns = max(1, min(num_panels, _PANELS_A_ROW))
+    columns = max(1, min(num_panels, PANELS_A_ROW))
     rows = max(1, -(-num_panels // columns))
-    size = (_PANEL_INCHES[0] * columns, _PANEL_INCHES[1] * rows + _LEGEND_INCHES * legend)
+    size = (PANEL_INCHES[0] * columns, PANEL_INCHES[1] * rows + _LEGEND_INCHES * legend)
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes[num_panels:]:

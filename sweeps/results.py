@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import version
@@ -12,7 +13,8 @@ from typing import Any
 
 import kdtrain
 from analysis import tables
-from kdtrain.config import digest
+from kdtrain.config import TrialConfig, digest
+from sweeps.arms import COMMON_DEFAULTS
 from sweeps.planner import Planner
 from sweeps.state import State, Trial
 from sweeps.study import Study
@@ -64,7 +66,7 @@ def build_trial_row(planner: Planner, trial: Trial, *, checkpoint: str | None) -
         "lr": config.lr,
         "weight_decay": config.weight_decay,
         **{name: float(settings[name]) for name in _OWN_COLUMNS if name in settings},
-        "settings_json": json.dumps(dict(settings), sort_keys=True),
+        "settings_json": json.dumps(_list_settings(config, searched=trial.settings), sort_keys=True),
         "jobs": trial.job,
         "retries": min(trial.retries, planner.study.failure.retries),
         **trial.report.get("facts", {}),
@@ -112,6 +114,11 @@ def _ask_git(where: Path, *words: str) -> str | None:
     except FileNotFoundError:  # no git on this machine
         return None
     return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _list_settings(config: TrialConfig, *, searched: Iterable[str]) -> dict[str, Any]:
+    """Every setting of the method, and of the training what the arm searched."""
+    return {name: getattr(config, name) for name in searched if name in COMMON_DEFAULTS} | dict(config.settings)
 
 
 def _find_value(trial: Trial) -> tuple[float | None, int | None]:

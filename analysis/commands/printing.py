@@ -50,7 +50,10 @@ def to_json(answer: Answer) -> str:
 
 
 def print_answer(answer: Answer, console: Console) -> None:
-    """Prints the answer as a table; where it is piped, as wide as it needs to be."""
+    """Prints the answer as a table, its title alone where it has no rows; a piped one is as wide as it needs to be."""
+    if not answer.rows:
+        console.print(Text(answer.title, style="bold"))
+        return
     table = Table(box=None, pad_edge=False, header_style="bold", title=Text(answer.title, style="bold"),
                   title_justify="left")
     shown = choose_keys(answer)

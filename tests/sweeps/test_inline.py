@@ -124,6 +124,14 @@ def test_a_trial_says_why_it_stopped_and_how_it_computed(undisturbed):
     assert {(row["precision"], row["memory_format"]) for row in rows} == {("float32", "contiguous")}
 
 
+def test_a_trials_settings_hold_what_was_searched_of_the_training_too(undisturbed):
+    for row in _rows(undisturbed, "trials", stage="tune"):
+        settings = json.loads(row["settings_json"])
+        assert settings["lr"] == row["lr"]
+        assert set(settings) == {"lr", "weight"} | ({"temperature"} if row["method_label"] == "kd" else set())
+        assert settings["weight"] == row["weight"]
+
+
 def test_an_arms_repeats_train_its_winners_setting_on_fresh_seeds(undisturbed):
     for event in read_events(undisturbed / "journal" / "events.jsonl"):
         if event["type"] == "closed":
