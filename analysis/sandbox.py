@@ -66,6 +66,7 @@ def expose(
     """
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET temp_directory = ''")               # a large query leaves no file behind
+    connection.execute("SET enable_progress_bar = false")       # it would go to stdout, where the data go
     connection.execute("SET python_enable_replacements = false")
     held = {table for table in reads if len(files.get(table, ())) > _MANY_FILES}
     for table in held:

@@ -50,8 +50,11 @@ def test_times_do_not_depend_on_where_the_machine_stands(study):
     assert analysis.open(study).sql("SELECT current_setting('TimeZone') AS zone")["zone"][0] == "UTC"
 
 
-def test_a_large_query_leaves_no_file_behind(study):
-    assert analysis.open(study).sql("SELECT current_setting('temp_directory') AS folder")["folder"][0] == ""
+def test_a_long_query_leaves_no_file_behind_and_no_progress_bar_among_the_data(study):
+    answer = analysis.open(study).sql("""
+        SELECT current_setting('temp_directory') AS folder, current_setting('enable_progress_bar') AS bar
+    """)
+    assert answer.to_dict("records") == [{"folder": "", "bar": False}]
 
 
 def test_trials_come_in_their_order(study):
