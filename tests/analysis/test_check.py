@@ -146,6 +146,10 @@ DAMAGES = {
         lambda study: _change(study, "epochs", lambda arrow: arrow.take([0, 1, 3])),
         "epochs", f"trial {FIRST} has epochs 1, 2, 4, not 1 to 4",
     ),
+    "another epoch": (
+        lambda study: _change(study, "epochs", lambda arrow: _set(arrow, "epoch", [1, 2, 3, 5])),
+        "epochs", f"trial {FIRST} has epochs 1, 2, 3, 5, not 1 to 4",
+    ),
     "no epochs": (
         lambda study: (study / "tables" / "epochs" / f"{FIRST}.parquet").unlink(),
         "epochs", f"trial {FIRST} has epochs none, not 1 to 4",
