@@ -50,8 +50,12 @@ def compact_study(directory: Path, compact: Callable[[Path], Result]) -> Result:
 
 
 def is_finished(directory: Path) -> bool:
-    """Whether the study has come to its end. ValueError where its journal is damaged."""
-    return summarise(_load_planner(directory))["finished"]
+    """Whether the journal tells of the study's end. A damaged one tells of nothing: that is for `audit` to name."""
+    load_begun(directory)
+    try:
+        return summarise(_load_planner(directory))["finished"]
+    except ValueError:
+        return False
 
 
 def audit(directory: Path) -> list[Problem]:

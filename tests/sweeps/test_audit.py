@@ -141,6 +141,7 @@ def test_a_journal_changed_by_hand_is_named(study):
     (problem,) = audit(study)
     assert "does not follow from those before it" in problem["what"]
     assert problem["hint"].startswith("the journal was changed by hand")
+    assert not is_finished(study)
 
 
 def test_a_study_that_was_changed_and_a_directory_without_one_are_errors(study, tmp_path):
@@ -148,8 +149,9 @@ def test_a_study_that_was_changed_and_a_directory_without_one_are_errors(study, 
         audit(tmp_path)
     text = (study / "study.yaml").read_text()
     (study / "study.yaml").write_text(text.replace("trials_per_arm: 3", "trials_per_arm: 4"))
-    with pytest.raises(StudyChanged):
-        audit(study)
+    for look in (audit, is_finished):
+        with pytest.raises(StudyChanged):
+            look(study)
 
 
 def test_rows_on_their_way_are_no_problem_while_a_driver_is_at_work(study):
