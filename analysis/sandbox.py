@@ -31,8 +31,6 @@ _SQL_TYPES = {
 # Two studies may have used one teacher or one machine: each is one row, lest a join double the trials.
 _SHARED = {"teachers": "teacher_id", "environments": "environment_id"}
 
-_MANY_FILES = 100   # of fewer, copying them costs more than reading them again: 8 ms against 3 (compacted, 2 cores)
-
 # Parts of a query, in DuckDB's words. WITH may also hold COPY_QUERY_NODE, INSERT_QUERY_NODE and others that write.
 _READING = {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"}
 
@@ -59,19 +57,20 @@ def expose(
     files: Mapping[str, Sequence[str]],
     *,
     reads: Mapping[str, Collection[str]],
+    hold: Collection[str] = (),
 ) -> None:
     """Makes the tables of `files` known and locks the connection: from then on it can read these files at most.
 
-    reads: table -> the only columns that it has. If its files are many they are read now, and never again.
+    reads: table -> the only columns that it has; all where it is not named. hold: those of the tables in `reads` that
+    are read into memory now, so that their files are out of reach.
     """
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET temp_directory = ''")               # a large query leaves no file behind
     connection.execute("SET enable_progress_bar = false")       # it would go to stdout, where the data go
     connection.execute("SET python_enable_replacements = false")
-    held = {table for table in reads if len(files.get(table, ())) > _MANY_FILES}
-    for table in held:
+    for table in hold:
         connection.execute(_hold(table, files[table], columns=reads[table]))
-    shown = {table: paths for table, paths in files.items() if table not in held}
+    shown = {table: paths for table, paths in files.items() if table not in hold}
     connection.execute(f"SET allowed_paths = {quote_list(path for paths in shown.values() for path in paths)}")
     connection.execute("SET enable_external_access = false")    # no other file, no network, no Python variable
     connection.execute("SET lock_configuration = true")

@@ -135,7 +135,7 @@ def test_files_that_an_older_version_wrote_have_null_for_what_it_did_not_know(tm
 
 @pytest.mark.parametrize("many", [0, 10_000])
 def test_a_query_that_says_what_it_reads_sees_that_alone_of_few_files_and_of_many(study, monkeypatch, many):
-    monkeypatch.setattr(sandbox, "_MANY_FILES", many)
+    monkeypatch.setattr(queries, "_MANY_FILES", many)
     reads = {"trials": ("arm_id", "epochs_done")}
     results = analysis.open(study)
     answers = results.rows({
@@ -152,7 +152,7 @@ def test_a_query_that_says_what_it_reads_sees_that_alone_of_few_files_and_of_man
 
 
 def test_each_file_is_read_once_for_all_queries_that_say_what_they_read(study, monkeypatch):
-    monkeypatch.setattr(sandbox, "_MANY_FILES", 0)
+    monkeypatch.setattr(queries, "_MANY_FILES", 0)
     opened = []
     hold = sandbox._hold
     monkeypatch.setattr(sandbox, "_hold", lambda table, files, **columns: opened.append(table) or hold(
@@ -160,6 +160,8 @@ def test_each_file_is_read_once_for_all_queries_that_say_what_they_read(study, m
     query = Query("SELECT count(*) FROM trials", {"trials": ("seed",)})
     analysis.open(study).rows({"one": query, "two": query, "three": query})
     assert opened == ["trials"]
+    analysis.open(study).rows({"one": query})
+    assert opened == ["trials"]     # nobody else needs them: they are read where they lie
 
 
 def test_only_the_files_of_the_tables_that_a_query_names_are_listed(study, monkeypatch):
