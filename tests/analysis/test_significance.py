@@ -331,6 +331,14 @@ def test_a_guess_of_a_mean_is_students_t_around_it():
         assert np.quantile(drawn, share) == pytest.approx(expected, abs=6e-4)
 
 
+def test_every_draw_is_counted():
+    """One draw has one winner, and of a hundred the shares are whole hundredths, in one part or in several."""
+    assert sorted(probabilities(significance.bayesian_signed_rank([0.01, -0.01], draws=1))) == [0.0, 0.0, 1.0]
+    for differences in ([0.01, -0.01, 0.002], np.linspace(-0.01, 0.01, 200)):   # 200 pairs: 50 draws at once
+        shares = 100 * np.array(probabilities(significance.bayesian_signed_rank(differences, draws=100)))
+        assert shares == pytest.approx(np.rint(shares), abs=1e-9)
+
+
 def test_a_hundred_pairs_fit_into_memory_in_parts():
     differences = np.linspace(-0.001, 0.011, 100)
     assert significance.bayesian_signed_rank(differences, draws=2000).better > 0.9
@@ -346,6 +354,8 @@ def test_a_hundred_pairs_fit_into_memory_in_parts():
     (Posterior(0.0, 0.0, 1.0), "nkd is better than kd by more than 0.2 pp with probability above 0.99"),
     (Posterior(0.004, 0.097, 0.899),
      "cannot tell nkd from kd: better 0.89, practically equal (within 0.2 pp) 0.09, worse below 0.01"),
+    (Posterior(0.01, 0.3, 0.69),
+     "cannot tell nkd from kd: better 0.69, practically equal (within 0.2 pp) 0.30, worse 0.01"),
     (None, "cannot tell nkd from kd: fewer than two pairs have both"),
 ])
 def test_a_posterior_is_said_in_one_sentence(posterior: Posterior | None, sentence: str):
