@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterator, Sequence
 
@@ -11,6 +10,7 @@ from analysis.answer import Answer, Field
 from analysis.arms import Pair
 from analysis.cells import Cell
 from analysis.leaderboard import read_cells
+from analysis.names import describe_unknown
 from analysis.over_pairs import ROPE
 from analysis.queries import Results
 
@@ -37,7 +37,8 @@ def compare(results: Results, first: str, second: str, *, rope: float = ROPE) ->
     cells = read_cells(results)
     labels = list(dict.fromkeys(cell.label for cell in cells))
     for label in (first, second):
-        _require_label(label, labels)
+        if label not in labels:
+            raise ValueError(describe_unknown("method of these studies", label, labels))
     if first == second:
         raise ValueError(f"compare: {first} is given twice\n\nhint: methods here are {', '.join(labels)}")
     found = {label: {cell.pair: cell for cell in cells if cell.label == label} for label in (first, second)}
@@ -99,10 +100,3 @@ def _conclude(couples: Sequence[tuple[Cell, Cell]], first: str, second: str, *, 
     guesses = significance.draw_differences([(a.seeds, b.seeds) for a, b in both])
     posterior = significance.bayesian_signed_rank(guesses, rope=rope)
     yield significance.describe_posterior(first, second, posterior, rope=rope)
-
-
-def _require_label(label: str, labels: Sequence[str]) -> None:
-    if label not in labels:
-        close = difflib.get_close_matches(label, labels, 1)
-        guess = f" Did you mean `{close[0]}`?" if close else ""
-        raise ValueError(f"no method `{label}` in these studies.{guess} Known: {', '.join(labels) or 'none'}")

@@ -26,9 +26,10 @@ import numpy as np
 from analysis import statistics
 from analysis.answer import Answer, Field
 from analysis.arm_rows import ARM_KEYS
+from analysis.names import describe_unknown
 from analysis.queries import Results
 from analysis.ranges import Range
-from analysis.searches import Search, Tried, describe_arms, describe_unknown, describe_untold, read_searches
+from analysis.searches import Search, Tried, describe_arms, describe_untold, read_searches
 
 EVALUATORS = {"ped_anova": "PED-ANOVA", "fanova": "fANOVA"}
 NUM_RESAMPLES = {"ped_anova": 200, "fanova": 0}     # by default; one takes 10 and 250 ms at 30 trials (one core)

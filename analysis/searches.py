@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from analysis import ranges
 from analysis.arm_rows import ARM_KEYS
 from analysis.arms import Arm, Plan, read_plans
 from analysis.footer import name_arm
+from analysis.names import describe_unknown
 from analysis.queries import Results
 from analysis.ranges import Range, Value
 
@@ -84,14 +84,6 @@ def read_searches(results: Results, *, method: str | None = None) -> list[Search
     if method is not None and method not in labels:
         raise ValueError(describe_unknown("method", method, labels))
     return [search for search in searches if method in (None, search.arm.label)]
-
-
-def describe_unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """One sentence that says which `kind` does not exist, the nearest name, and all known ones."""
-    known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=1)
-    guess = f"did you mean `{close[0]}`? " if close else ""
-    return f"no {kind} `{name}`\n\nhint: {guess}known: {', '.join(known) or 'none'}"
 
 
 def describe_arms(searches: Sequence[Search], said: Sequence[str | None]) -> Iterator[str]:

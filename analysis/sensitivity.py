@@ -16,9 +16,10 @@ from scipy import stats
 from analysis import statistics
 from analysis.answer import Answer, Field
 from analysis.arm_rows import ARM_KEYS
+from analysis.names import describe_unknown
 from analysis.queries import Results
 from analysis.ranges import Cells, count_parts, cut, format_part
-from analysis.searches import Search, describe_arms, describe_unknown, describe_untold, read_searches
+from analysis.searches import Search, describe_arms, describe_untold, read_searches
 
 # Which two of an arm's settings are shown unless told: what a method softens and weighs by, then its other settings in
 # the order of their names, then how it is trained. Chosen by hand.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+
+from analysis.names import describe_unknown
 
 ROLES = ("primary", "reproduced", "quoted")     # in the order in which they are believed
 SELECTIONS = ("last", "best_test", "best_val", "unknown")
@@ -82,14 +83,12 @@ def to_label(method: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", named).strip("_")
 
 
-def find_name(kind: str, given: str, known: Iterable[str]) -> str:
+def find_name(kind: str, given: str, known: Collection[str]) -> str:
     """The known name that `given` is, whatever its case. ValueError with the nearest and all known ones."""
-    names = {name.lower(): name for name in sorted(set(known))}
-    if given.lower() in names:
-        return names[given.lower()]
-    close = difflib.get_close_matches(given.lower(), names, n=1)
-    guess = f" Did you mean `{names[close[0]]}`?" if close else ""
-    raise ValueError(f"no published {kind} `{given}`.{guess} Known: {', '.join(names.values())}")
+    names = {name.lower(): name for name in known}
+    if given.lower() not in names:
+        raise ValueError(describe_unknown(f"published {kind}", given, known))
+    return names[given.lower()]
 
 
 def find_source(given: str) -> Source:

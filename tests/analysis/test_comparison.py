@@ -70,7 +70,7 @@ def test_without_any_common_result_nothing_is_concluded(tmp_path):
 
 
 @pytest.mark.parametrize(("names", "message"), [
-    (("kdd", "ce"), "no method `kdd` in these studies. Did you mean `kd`? Known: ce, kd, tf_nkd"),
+    (("kdd", "ce"), "no method of these studies `kdd`. Did you mean `kd`? Known: ce, kd, tf_nkd"),
     (("kd", "kd"), "compare: kd is given twice\n\nhint: methods here are ce, kd, tf_nkd"),
 ])
 def test_a_wrong_name_is_answered_with_the_right_ones(results, names, message):

@@ -261,9 +261,9 @@ def test_a_setting_that_the_tables_do_not_tell_is_named(study_of):
 
 def test_unknown_names_are_answered_with_known_ones(study_of):
     results = study_of(KD, [])
-    with pytest.raises(ValueError, match=r"no evaluator `fanva`\n\nhint: did you mean `fanova`\? known: fanova, ped"):
+    with pytest.raises(ValueError, match=r"no evaluator `fanva`\. Did you mean `fanova`\? Known: fanova, ped"):
         measure(results, evaluator="fanva")
-    with pytest.raises(ValueError, match=r"no method `kdd`\n\nhint: did you mean `kd`\? known: kd"):
+    with pytest.raises(ValueError, match=r"no method `kdd`\. Did you mean `kd`\? Known: kd"):
         measure(results, method="kdd")
     with pytest.raises(ValueError, match="resamples: -1 is below 0"):
         measure(results, num_resamples=-1)

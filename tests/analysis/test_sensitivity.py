@@ -223,12 +223,12 @@ def test_several_studies_stay_apart(tmp_path):
 
 
 @pytest.mark.parametrize(("asked", "sentence"), [
-    ({"x": "temprature"}, r"no searched setting `temprature`\n\nhint: did you mean `temperature`\? known: lr, temp"),
+    ({"x": "temprature"}, r"no searched setting `temprature`\. Did you mean `temperature`\? Known: lr, temp"),
     ({"y": "gamma"}, "no searched setting `gamma`"),
     ({"x": "lr", "y": "lr"}, r"x and y are both lr\n\nhint"),
     ({"bins": 1}, r"bins: 1 is not among 2 to 10\n\nhint"),
     ({"bins": 11}, "bins: 11 is not among"),
-    ({"method": "nkd"}, r"no method `nkd`\n\nhint: did you mean `kd`\?"),
+    ({"method": "nkd"}, r"no method `nkd`\. Did you mean `kd`\?"),
 ])
 def test_a_wrong_question_is_answered_with_a_hint(study_of, asked, sentence):
     with pytest.raises(ValueError, match=sentence):
