@@ -128,7 +128,7 @@ def _write(directory: Path, table: str, before: Sequence[Path], target: Path) ->
 
 def _hash_rows(paths: Sequence[Path]) -> int | None:
     """The sum of the rows' 64-bit hashes: the same in whatever order they come."""
-    with duckdb.connect() as connection:
+    with connect({}) as connection:
         query = f"SELECT sum(hash(r)::HUGEINT) FROM read_parquet({quote_list(paths)}) AS r"
         return connection.execute(query).fetchone()[0]
 

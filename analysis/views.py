@@ -50,6 +50,7 @@ def connect(files: Files, *, scratch: Path | None = None) -> duckdb.DuckDBPyConn
     """
     connection = duckdb.connect(config={"temp_directory": "" if scratch is None else str(scratch)})
     connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET enable_progress_bar = false")  # it would go to stdout, where the data go
     if scratch is not None:
         connection.execute(f"SET memory_limit = {quote(_MEMORY)}")
     for table, paths in files.items():
