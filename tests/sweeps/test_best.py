@@ -238,3 +238,9 @@ def test_nothing_is_written_into_a_study_that_is_looked_at(finished: Path, capsy
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
     run_here(capsys, "best", finished, "--method", "kd", "--export", tmp_path / "student.pt")
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
+
+
+def test_the_settings_are_those_that_were_searched_and_those_that_the_label_fixes(tmp_path: Path):
+    study = make_study(methods="{label: ce_x2, method: ce, weight: 2}", rule="none", trials=1)
+    (winner,) = best.find_winners(replay(study, draw_curve(), max_reports=2 + 9).planner)
+    assert best.to_row(winner, tmp_path)["settings"] == {"weight": 2.0, "lr": winner.searched.settings["lr"]}
