@@ -74,7 +74,7 @@ def test_a_picture_is_written_beside_the_rows(random_study, tmp_path, kind):
     (("curves", "{study}", "--kind", "learning", "--by", "epochs"), "--by: kind learning has no cost to choose"),
     (("curves", "{study}", "--biased"), "--biased: kind budget expects nothing"),
     (("curves", "{study}", "--kind", "common", "--svg", "{file}"), "--svg: kind common has no picture"),
-    (("curves", "{study}", "--svg", "{file}"), "exists"),
+    (("curves", "nowhere", "--svg", "{file}"), "old.svg exists"),  # before anything is read
     (("curves", "{study}", "--by", "device_seconds"), "no searched trial has device_seconds"),
     (("fidelity", "{study}", "--epochs", "3;9"), "--epochs: '3;9' is no list of epochs"),
     (("fidelity", "{study}", "--epochs", "9"), "epoch 9 is no rung of search-s1"),

@@ -84,6 +84,35 @@ def test_only_better_values_are_steps(tmp_path):
     assert many.count("<use") == pytest.approx(two.count("<use"), abs=6)  # ticks may differ
 
 
+def _draw_first_panel(monkeypatch, draw, answer):
+    """The first panel before it becomes text."""
+    kept = []
+    monkeypatch.setattr("analysis.search_plots.to_svg", lambda figure: kept.append(figure) or "<svg/>")
+    draw(answer)
+    return kept[0].axes[0]
+
+
+def test_a_line_ends_with_its_arms_budget_and_the_common_one_is_dotted(tmp_path, monkeypatch):
+    write_study(tmp_path)
+    ce, kd, _ = arms()[:3]
+    write_search(tmp_path, ce, [Curve([0.5]), Curve([0.4])])                # 4 s in all
+    write_search(tmp_path, kd, [Curve([0.5]), Curve([0.6]), Curve([0.1])])  # 6 s in all
+    answer = curves.budget(analysis.open(tmp_path))
+    lines = _draw_first_panel(monkeypatch, search_plots.draw_budget, answer).get_lines()
+    steps = [list(line.get_xdata()) for line in lines if line.get_drawstyle() == "steps-post"]
+    dotted, = [line.get_xdata()[0] for line in lines if line.get_linestyle() == ":"]
+    assert (steps, dotted) == ([[2.0, 4.0], [2.0, 4.0, 6.0]], 4.0)
+
+
+def test_the_first_rise_and_missing_values_take_no_room(tmp_path, monkeypatch):
+    write_study(tmp_path)
+    low = Curve([0.01, 0.05, 0.70, 0.80], "stopped")  # no trial completed, so there is no best one
+    write_search(tmp_path, arms()[0], [low, low])
+    answer = curves.learning(analysis.open(tmp_path))
+    axis = _draw_first_panel(monkeypatch, search_plots.draw_learning, answer)
+    assert axis.get_ylim() == pytest.approx((69.5, 80.5))  # 70 to 80 and a margin
+
+
 def test_the_axis_names_what_was_spent(tmp_path):
     results = analysis.open(make_search(tmp_path, trials=40, epochs=9))
     assert "search so far, min" in _words(search_plots.draw_budget(curves.budget(results)))  # 720 s an arm
