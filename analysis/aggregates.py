@@ -6,7 +6,7 @@ Agarwal et al. 2021, arXiv:2108.13264. The choice of aggregate can decide a rank
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,9 @@ class Sample:
     method: Sequence[float]
     plain: Sequence[float]      # the same student trained without a teacher
     teacher: float | None
+    # What was trained: samples of one name show the same seeds, as pairs of one student do, so share their luck.
+    method_name: Hashable = None
+    plain_name: Hashable = None
 
     @property
     def compared(self) -> bool:
@@ -83,7 +86,9 @@ def bootstrap_intervals(
 ) -> Intervals:
     """Percentile intervals, from resampling the seeds of method and plain student within each pair.
 
-    The pairs and the teachers stay as they are: the interval is about new seeds, not about other networks. None unless
+    The pairs and the teachers stay as they are: the interval is about new seeds, not about other networks. Seeds that
+    several samples show, by their names, are drawn once for all of them: drawn apart, the plain student of six pairs
+    made an interval of 95 % hold the truth 60 times in 100 instead of 90 (simulation as below, 5 seeds). None unless
     every pair with both students has two seeds of each, since a lone seed would pass for one without error.
 
     Few seeds make them too narrow. An interval of 95 % held the truth so often, the three aggregates within 0.02 of
@@ -98,8 +103,9 @@ def bootstrap_intervals(
     if not _has_two_seeds([sample.method for sample in compared] + [sample.plain for sample in compared]):
         return Intervals(None, None, None)
     rng = np.random.default_rng(seed)
-    methods = [_resample(sample.method, rng, repetitions) for sample in compared]
-    plains = [_resample(sample.plain, rng, repetitions).mean(axis=1, keepdims=True) for sample in compared]
+    methods = _resample_named([(s.method, s.method_name) for s in compared], rng, repetitions)
+    plains = _resample_named([(s.plain, s.plain_name) for s in compared], rng, repetitions)
+    plains = [plain.mean(axis=1, keepdims=True) for plain in plains]
     gains = [method - plain for method, plain in zip(methods, plains, strict=True)]
     pair_gains = np.stack([gain.mean(axis=1) for gain in gains])
     return Intervals(
@@ -167,6 +173,18 @@ def _wins(a: Sequence[float], b: Sequence[float]) -> np.ndarray:
 def _resample(seeds: Sequence[float], rng: np.random.Generator, repetitions: int) -> np.ndarray:
     """`repetitions` rows of as many seeds, drawn with replacement."""
     return np.array(seeds)[rng.integers(len(seeds), size=(repetitions, len(seeds)))]
+
+
+def _resample_named(
+    groups: Sequence[tuple[Sequence[float], Hashable]], rng: np.random.Generator, repetitions: int
+) -> list[np.ndarray]:
+    """`_resample` of every (seeds, name), those of one name once; those named None each by themselves."""
+    drawn: dict[Hashable, np.ndarray] = {}
+    keys = [object() if name is None else name for _, name in groups]
+    for key, (seeds, _) in zip(keys, groups, strict=True):
+        if key not in drawn:
+            drawn[key] = _resample(seeds, rng, repetitions)
+    return [drawn[key] for key in keys]
 
 
 def _resample_wins(wins: np.ndarray, rng: np.random.Generator, repetitions: int) -> np.ndarray:

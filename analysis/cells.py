@@ -6,7 +6,7 @@ the repeats show, `FILTER (tuned)` for what the search cost), or a function of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -40,10 +40,17 @@ class Cell:
     arm: Arm | None = None              # None where the study has no such arm
     best: Sequence[float] = ()          # test top-1 of the pair's best method
     plain_sd: float | None = None       # assumed over seeds where the plain student has one alone
+    plain_arm: Arm | None = None        # None where the study has no such arm
+
+    @property
+    def names(self) -> tuple[Hashable, Hashable]:
+        """What the seeds and the plain ones are of: several pairs of a student show the arms that have no teacher."""
+        own = self.arm.key if self.arm else (self.pair, self.label)
+        return own, self.plain_arm.key if self.plain_arm else self.pair
 
     @property
     def sample(self) -> Sample:
-        return Sample(self.seeds, self.plain, self.teacher_top1)
+        return Sample(self.seeds, self.plain, self.teacher_top1, *self.names)
 
     @property
     def gain(self) -> float | None:

@@ -81,12 +81,16 @@ def _count_needed(difference: float, a: Sequence[float], b: Sequence[float]) -> 
 
 def _conclude(couples: Sequence[tuple[Cell, Cell]], first: str, second: str, *, rope: float) -> Iterator[str]:
     """What holds over the pairs that both have."""
-    both = [(a, b) for a, b in couples if a.seeds and b.seeds]
-    if not both:
+    known = [(a, b) for a, b in couples if a.seeds and b.seeds]
+    if not known:
         yield f"no pair has results of both {first} and {second} yet"
         return
-    if len(both) < len(couples):
-        yield f"{len(both)} of {len(couples)} pairs have results of both; the others are left out"
+    if len(known) < len(couples):
+        yield f"{len(known)} of {len(couples)} pairs have results of both; the others are left out"
+    both = list({(a.names[0], b.names[0]): (a, b) for a, b in known}.values())
+    if len(both) < len(known):
+        yield (f"{len(known)} pairs show {len(both)} results of {first} and {second}, which have no teacher; each "
+               "counts once in what follows")
     differences = [statistics.gain(a.seeds, b.seeds) for a, b in both]
     yield f"over {len(both)} pairs: {first} lies {100 * statistics.mean(differences):+.2f} pp from {second} on average"
     improves = aggregates.probability_of_improvement(
@@ -97,6 +101,7 @@ def _conclude(couples: Sequence[tuple[Cell, Cell]], first: str, second: str, *, 
         yield f"Wilcoxon signed-rank over pairs: p {p:.3g}"
     else:
         yield f"Wilcoxon signed-rank: {len(both)} pairs cannot be significant at the 5 % level, whatever they show"
-    guesses = significance.draw_differences([(a.seeds, b.seeds) for a, b in both])
+    guesses = significance.draw_differences(
+        [(a.seeds, b.seeds) for a, b in both], names=[(a.names[0], b.names[0]) for a, b in both])
     posterior = significance.bayesian_signed_rank(guesses, rope=rope)
     yield significance.describe_posterior(first, second, posterior, rope=rope)

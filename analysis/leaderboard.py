@@ -144,10 +144,13 @@ def _fill_cells(facts: Facts, plans: Mapping[str, Plan], arms: Sequence[Arm]) ->
     cells = []
     for pair in find_pairs(arms, plans.values()):
         shown = find_arms(pair, arms)
-        plain = shown[PLAIN].seeds if PLAIN in shown else []
+        plain = shown.get(PLAIN)
         for label in labels:
             arm = shown.get(label)
-            cells.append(Cell(pair, label, arm.seeds if arm else [], plain, teachers.get(pair.teacher_id), arm))
+            seeds, plain_seeds = (found.seeds if found else [] for found in (arm, plain))
+            cells.append(Cell(
+                pair, label, seeds, plain_seeds, teachers.get(pair.teacher_id), arm, plain_arm=plain
+            ))
     return cells
 
 

@@ -6,7 +6,7 @@ gain by nothing, the interquartile mean ignores outliers, ranks ignore distances
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -86,7 +86,8 @@ SUMMARY_COLUMNS = (
 )
 
 VERDICT_COLUMNS = (
-    Column("num_pairs", lambda verdict: verdict.comparison.num_pairs, "", "pairs that both have"),
+    Column("num_pairs", lambda verdict: verdict.comparison.num_pairs, "",
+           "pairs that both have; those that show one result, once"),
     Column("improves", lambda verdict: verdict.improves, "share",
            "probability that a seed of the method beats one of plain training, ties one half", "high"),
     Column("p_wilcoxon", lambda verdict: verdict.comparison.p, "p", "two-sided Wilcoxon signed-rank over pairs",
@@ -135,18 +136,34 @@ def average(cells: Sequence[Cell]) -> dict[str, dict[Pair, float]]:
 
 
 def judge(cells: Sequence[Cell], summaries: Sequence[Summary], *, plain: str) -> list[Verdict]:
-    """Every method against plain training, in the summaries' order; none where nothing was trained plainly."""
-    means = average(cells)
+    """Every method against plain training, in the summaries' order; none where nothing was trained plainly.
+
+    Pairs of one student show the same result of a method without a teacher, against the same plain student: it is one
+    result and counts once, or copies of it would make a difference significant.
+    """
+    references = [cell for cell in cells if cell.label == plain]
+    others = count_once([cell for cell in cells if cell.label != plain])
+    means = average([*references, *others])
     if plain not in means:
         return []
     compared = {comparison.b: comparison for comparison in significance.compare_with(plain, means)}
-    return [_judge(s.cells, compared[s.label], plain=plain) for s in summaries if s.label in compared]
+    return [_judge(count_once(s.cells), compared[s.label], plain=plain) for s in summaries if s.label in compared]
+
+
+def count_once(cells: Sequence[Cell]) -> list[Cell]:
+    """The cells without those that show a method's very arm, against the very plain student, once more."""
+    distinct: dict[Hashable, Cell] = {}
+    for cell in cells:
+        distinct.setdefault((cell.label, *cell.names), cell)
+    return list(distinct.values())
 
 
 def _judge(cells: Sequence[Cell], comparison: significance.Comparison, *, plain: str) -> Verdict:
     label = cells[0].label
-    both = [(cell.seeds, cell.plain) for cell in cells if cell.gain is not None]
-    posterior = significance.bayesian_signed_rank(significance.draw_differences(both), rope=ROPE)
+    both = [cell for cell in cells if cell.gain is not None]
+    guesses = significance.draw_differences(
+        [(cell.seeds, cell.plain) for cell in both], names=[cell.names for cell in both])
+    posterior = significance.bayesian_signed_rank(guesses, rope=ROPE)
     improves = aggregates.probability_of_improvement(
         {cell.pair: cell.seeds for cell in cells if cell.seeds},
         {cell.pair: cell.plain for cell in cells if cell.plain},

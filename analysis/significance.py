@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -146,16 +146,28 @@ def bayesian_signed_rank(
 
 
 def draw_differences(
-    couples: Sequence[tuple[Sequence[float], Sequence[float]]], *, draws: int = 10_000, seed: int = 0
+    couples: Sequence[tuple[Sequence[float], Sequence[float]]],
+    *,
+    names: Sequence[tuple[Hashable, Hashable]] | None = None,
+    draws: int = 10_000,
+    seed: int = 0,
 ) -> np.ndarray:
     """What the true difference of each couple's means may be, given its seeds: (draws, couples).
 
     Of normal values with unknown spread and a flat prior (Jeffreys), a mean lies around theirs as Student's t with
     n - 1 degrees of freedom. A lone value, of which no spread is known, is taken as exact.
+
+    names: of both sides of each couple, what was trained; what several couples show is drawn once for all of them, as
+    the plain student of several teachers. None: nothing is shared.
     """
     rng = np.random.default_rng(seed)
-    drawn = [_draw_mean(a, rng, draws) - _draw_mean(b, rng, draws) for a, b in couples]
-    return np.stack(drawn, axis=1) if drawn else np.empty((draws, 0))
+    drawn: dict[Hashable, np.ndarray] = {}
+    for couple, keys in zip(couples, named := names or _name_apart(len(couples)), strict=True):
+        for side, key in zip(couple, keys, strict=True):
+            if key not in drawn:
+                drawn[key] = _draw_mean(side, rng, draws)
+    differences = [drawn[a] - drawn[b] for a, b in named]
+    return np.stack(differences, axis=1) if differences else np.empty((draws, 0))
 
 
 def describe_posterior(a: str, b: str, posterior: Posterior | None, *, rope: float) -> str:
@@ -191,10 +203,10 @@ def welch_interval(a: Sequence[float], b: Sequence[float], *, level: float = 0.9
 def seeds_needed(delta: float, sd: float, *, power: float = 0.8, level: float = 0.05) -> int | None:
     """Seeds that each of two methods needs for a two-sided t test to see a true difference `delta` with `power`.
 
-    Both spread by `sd`, so that Welch's test has 2n - 2 degrees of freedom. None for no difference, which no number of
-    seeds shows.
+    Both spread by `sd`, so that Welch's test has 2n - 2 degrees of freedom. None for no difference but rounding, which
+    no number of seeds shows.
     """
-    if not delta:
+    if not round(delta, statistics.TIE_DIGITS):
         return None
     size = abs(delta) / sd if sd else math.inf
     # The limit of many seeds, where the test knows sd, needs the fewest; a t test a few more.
@@ -266,6 +278,10 @@ def _weigh_sides(values: np.ndarray, weights: np.ndarray, *, rope: float) -> tup
             marks = np.heaviside(sign * means - rope, 0.5)
             found.append((np.matmul(marks, some[:, :, None])[:, :, 0] * some).sum(axis=1))
     return np.concatenate(sides[0]), np.concatenate(sides[1])
+
+
+def _name_apart(num_couples: int) -> list[tuple[Hashable, Hashable]]:
+    return [((place, "a"), (place, "b")) for place in range(num_couples)]
 
 
 def _draw_mean(seeds: Sequence[float], rng: np.random.Generator, draws: int) -> np.ndarray:

@@ -211,6 +211,21 @@ def test_pairs_without_one_of_the_students_change_no_interval():
     assert aggregates.bootstrap_intervals([*samples, *lacking]) == aggregates.bootstrap_intervals(samples)
 
 
+def test_seeds_that_several_pairs_show_are_drawn_once():
+    kd, ce = [0.84, 0.85, 0.87, 0.88], [0.80, 0.81, 0.82]
+    once = aggregates.bootstrap_intervals([Sample(kd, ce, 0.9)])
+    named = Sample(kd, ce, 0.9, method_name="tf_nkd", plain_name="ce")
+    copies = aggregates.bootstrap_intervals([named] * 6)             # they know no more than one
+    for found, expected in zip(vars(copies).values(), vars(once).values(), strict=True):
+        assert found == pytest.approx(expected)
+    apart = aggregates.bootstrap_intervals([Sample(kd, ce, 0.9)] * 6)
+    assert apart.mean_gain[1] - apart.mean_gain[0] < 0.6 * (once.mean_gain[1] - once.mean_gain[0])
+    exact = [Sample([0.9, 0.9], ce, None, plain_name="ce"), Sample([0.8, 0.8], ce, None, plain_name="ce")]
+    low, high = aggregates.bootstrap_intervals(exact).mean_gain     # 0.85 less one plain student, not less two
+    lone = aggregates.bootstrap_intervals([Sample([0.85, 0.85], ce, None)]).mean_gain
+    assert (low, high) == pytest.approx(lone)
+
+
 def test_without_a_teacher_a_pair_counts_for_gains_alone():
     samples = sample_reference("kd")
     orphan = Sample([0.5, 0.5], [0.1, 0.1], None)

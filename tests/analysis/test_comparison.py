@@ -7,8 +7,9 @@ import re
 import pytest
 
 import analysis
+from analysis import tables
 from analysis.comparison import compare
-from tests.analysis.make_study import arms, write_arm, write_study, write_teacher
+from tests.analysis.make_study import arms, write_arm, write_study, write_teacher, write_trial
 
 
 @pytest.fixture(scope="module")
@@ -81,3 +82,29 @@ def test_a_wrong_name_is_answered_with_the_right_ones(results, names, message):
 def test_a_rope_in_per_cent_is_refused(results):
     with pytest.raises(ValueError, match=r"rope: 2 is not a fraction"):
         compare(results, "kd", "ce", rope=2)
+
+
+def test_means_that_differ_by_rounding_alone_are_equal(tmp_path):
+    write_study(tmp_path)
+    write_teacher(tmp_path, "big")
+    for number, (arm, seeds) in enumerate(zip(arms()[:2], ([0.1, 0.2, 0.3], [0.3, 0.2, 0.1]), strict=True)):
+        for seed, top1 in enumerate(seeds):
+            write_trial(tmp_path, arm, number=10 * number + seed, stage="repeat", status="completed", epochs=4,
+                        seed=seed, test_top1=top1)
+    row = compare(analysis.open(tmp_path), "ce", "kd").rows[0]
+    assert abs(row["difference"]) < 1e-15
+    assert row["seeds_needed"] is None
+
+
+def test_two_methods_without_a_teacher_count_once_however_many_pairs_show_them(study):
+    tables.write(study, "teachers", "id-more", [{"teacher_id": "id-more", "model": "more", "test_top1": 0.92}])
+    for number, teacher in enumerate(["more", "most"]):
+        kd = {**arms()[1], "arm_id": f"kd-{teacher}", "teacher": teacher, "teacher_id": f"id-{teacher}"}
+        write_arm(study, kd, number=900 + 100 * number)
+    alone = compare(analysis.open(study), "tf_nkd", "ce")
+    assert len(alone.rows) == 4
+    assert alone.notes[0] == (
+        "4 pairs show 2 results of tf_nkd and ce, which have no teacher; each counts once in what follows")
+    assert alone.notes[1].startswith("over 2 pairs: tf_nkd lies +2.00 pp")      # .01 and .03, not .01 three times
+    taught = compare(analysis.open(study), "kd", "ce")
+    assert taught.notes[0].startswith("over 4 pairs: ")

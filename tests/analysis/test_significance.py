@@ -331,6 +331,18 @@ def test_a_guess_of_a_mean_is_students_t_around_it():
         assert np.quantile(drawn, share) == pytest.approx(expected, abs=6e-4)
 
 
+def test_results_of_one_training_are_guessed_once_however_many_pairs_show_them():
+    plain, others = [0.80, 0.81, 0.83], ([0.5, 0.6, 0.7], [0.5, 0.6, 0.8])
+    names = [("a", "plain"), ("b", "plain"), ("a", "plain")]
+    couples = [(others[0], plain), (others[1], plain), (others[0], plain)]
+    drawn = significance.draw_differences(couples, names=names)
+    assert drawn[:, 0].tolist() == drawn[:, 2].tolist()
+    apart = significance.draw_differences(couples)
+    assert np.var(apart[:, 0] - apart[:, 2]) > 0
+    lone = significance.draw_differences([([0.5], plain), ([0.6], plain)], names=names[:2])
+    assert lone[:, 1] - lone[:, 0] == pytest.approx(0.1)    # all that was guessed is the plain student, once
+
+
 def test_every_draw_is_counted():
     """One draw has one winner, and of a hundred the shares are whole hundredths, in one part or in several."""
     assert sorted(probabilities(significance.bayesian_signed_rank([0.01, -0.01], draws=1))) == [0.0, 0.0, 1.0]
@@ -407,6 +419,8 @@ def test_the_seeds_needed_are_statsmodels_rounded_up():
 def test_no_difference_needs_more_seeds_than_there_are_and_no_spread_needs_two():
     assert significance.seeds_needed(0.0, 0.01) is None
     assert significance.seeds_needed(0.0, 0.0) is None
+    rounding = np.mean([0.1, 0.2, 0.3]) - np.mean([0.3, 0.2, 0.1])      # 5.6e-17
+    assert significance.seeds_needed(rounding, 0.01) is None
     assert significance.seeds_needed(0.01, 0.0) == 2
 
 
