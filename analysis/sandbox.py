@@ -58,24 +58,28 @@ def expose(
     *,
     reads: Mapping[str, Collection[str]],
     hold: Collection[str] = (),
+    mixed: bool = False,
 ) -> None:
     """Makes the tables of `files` known and locks the connection: from then on it can read these files at most.
 
     reads: table -> the only columns that it has; all where it is not named. hold: those of the tables in `reads` that
-    are read into memory now, so that their files are out of reach.
+    are read into memory now, so that their files are out of reach. mixed: see `_select`.
     """
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET temp_directory = ''")               # a large query leaves no file behind
     connection.execute("SET enable_progress_bar = false")       # it would go to stdout, where the data go
     connection.execute("SET python_enable_replacements = false")
     for table in hold:
-        connection.execute(_hold(table, files[table], columns=reads[table]))
+        select = _select(table, files[table], columns={*reads[table], *KEYS[table]}, mixed=mixed)
+        # in the order of the files, DuckDB stores one row per file and takes twice as long (2,000 files)
+        connection.execute(f"CREATE TABLE {table} AS {select} ORDER BY {', '.join(KEYS[table])}")
     shown = {table: paths for table, paths in files.items() if table not in hold}
     connection.execute(f"SET allowed_paths = {quote_list(path for paths in shown.values() for path in paths)}")
     connection.execute("SET enable_external_access = false")    # no other file, no network, no Python variable
     connection.execute("SET lock_configuration = true")
     for table, paths in shown.items():
-        connection.execute(f"CREATE VIEW {table} AS {_select(table, paths, columns=reads.get(table))}")
+        select = _select(table, paths, columns=reads.get(table), mixed=mixed)
+        connection.execute(f"CREATE VIEW {table} AS {select}")
 
 
 def interruptible(work: Callable[..., Result], connection: duckdb.DuckDBPyConnection, *arguments: Any) -> Result:
@@ -120,23 +124,19 @@ def _refuse(why: str) -> str:
     return f"sql: {why}\n\nhint: one SELECT over {', '.join(TABLES)}; copy the Parquet files to change them"
 
 
-def _hold(table: str, files: Sequence[str], *, columns: Collection[str]) -> str:
-    """Sorted: in the order of the files, DuckDB stores one row per file and takes twice as long (2,000 files)."""
-    keys = KEYS[table]
-    return f"CREATE TABLE {table} AS {_select(table, files, columns={*columns, *keys})} ORDER BY {', '.join(keys)}"
-
-
-def _select(table: str, files: Sequence[str], *, columns: Collection[str] | None) -> str:
+def _select(table: str, files: Sequence[str], *, columns: Collection[str] | None, mixed: bool) -> str:
     """The columns, or all, with their types, over exactly these files; no rows where there are none.
 
-    The schema is given, so that a file that an older version wrote has null for what that one did not know, and so
-    that no file is opened to look. Nor is `union_by_name` needed: it reads every footer first, each file a second
-    time for the data, and one may have been replaced by then.
+    mixed: whether files may lack columns that the version which wrote them did not know; they are null then. That is
+    twice as slow, since DuckDB looks into no file before and knows of no sizes. Otherwise the first file must have
+    all columns, and another that lacks one is an error where it is read. `union_by_name` is no third way: it opens
+    every file twice, and one may have been replaced by then.
     """
     types = {c.name: _SQL_TYPES[c.type] for c in TABLES[table] if columns is None or c.name in columns}
     if not files:
         return f"SELECT {', '.join(f'NULL::{kind} AS {name}' for name, kind in types.items())} WHERE false"
     schema = ", ".join(f"'{name}': {{name: '{name}', type: '{kind}', default_value: NULL}}"
                        for name, kind in types.items())
-    once = f"DISTINCT ON ({_SHARED[table]}) *" if table in _SHARED else "*"
-    return f"SELECT {once} FROM read_parquet({quote_list(files)}, schema = MAP {{{schema}}})"
+    source = f"read_parquet({quote_list(files)}{f', schema = MAP {{{schema}}}' if mixed else ''})"
+    once = f"DISTINCT ON ({_SHARED[table]})" if table in _SHARED else ""
+    return f"SELECT {once} {', '.join(types)} FROM {source}"

@@ -6,7 +6,7 @@ per study, by the keys of their epochs.
 
 from __future__ import annotations
 
-from collections import Counter
+from pathlib import Path
 
 import pandas as pd
 
@@ -27,7 +27,9 @@ _ARMS = Query(f"""
     FROM trials GROUP BY ALL ORDER BY study_id, arm_id NULLS LAST, data, student
 """, {"trials": (*_KEYS, "status", "stage", "epochs_done", "wall_seconds", "val_top1")})
 
-_FINAL = Query("SELECT study_id, trial_id FROM trials", {"trials": ("study_id", "trial_id")})
+_FINAL = Query("""
+    SELECT study_id, list(trial_id) AS trials FROM trials GROUP BY study_id
+""", {"trials": ("study_id", "trial_id")})
 
 
 def count_trials(results: Results) -> pd.DataFrame:
@@ -37,14 +39,19 @@ def count_trials(results: Results) -> pd.DataFrame:
     trials that have epochs and no row of their own yet. epochs, seconds: spent by final trials. best_val_top1: of the
     search's completed trials.
     """
-    begun = [  # listed before the trials: what is final by then runs no longer
-        (study, trial) for directory in results.directories
-        for study in tables.keys(directory, "studies") for trial in tables.keys(directory, "epochs")
-    ]
-    facts = results.rows({"arms": _ARMS, "final": _FINAL})
-    final = {(row["study_id"], row["trial_id"]) for row in facts["final"]}
-    running = Counter(study for study, trial in begun if (study, trial) not in final)
+    begun = {study: _find_begun(path) for path in results.directories for study in tables.keys(path, "studies")}
+    facts = results.rows({"arms": _ARMS} | ({"final": _FINAL} if any(begun.values()) else {}))
+    final = {row["study_id"]: row["trials"] for row in facts.get("final", ())}
+    running = {study: len(trials.difference(final.get(study, ()))) for study, trials in begun.items()}
     none = dict.fromkeys(_COUNTS, 0)
-    unfinished = [none | {"study_id": study, "running": running[study]} for study in sorted(running)]
+    unfinished = [none | {"study_id": study, "running": number} for study, number in sorted(running.items()) if number]
     rows = pd.DataFrame(facts["arms"] + unfinished, columns=[*_KEYS, *_COUNTS, "epochs", "seconds", "best_val_top1"])
     return rows.astype(dict.fromkeys([*_COUNTS, "epochs"], "Int64") | {"seconds": float, "best_val_top1": float})
+
+
+def _find_begun(directory: Path) -> set[str]:
+    """Trials that may still run: they have epochs, and not in a compacted file, which a finished study alone has.
+
+    To be listed before the trials: what is final by then runs no longer.
+    """
+    return {path.stem for path in tables.files(directory, "epochs") if not path.name.startswith(tables.COMPACTED)}

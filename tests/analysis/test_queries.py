@@ -153,22 +153,21 @@ def test_a_query_that_says_what_it_reads_sees_that_alone_of_few_files_and_of_man
 
 def test_each_file_is_read_once_for_all_queries_that_say_what_they_read(study, monkeypatch):
     monkeypatch.setattr(queries, "_MANY_FILES", 0)
-    opened = []
-    hold = sandbox._hold
-    monkeypatch.setattr(sandbox, "_hold", lambda table, files, **columns: opened.append(table) or hold(
-        table, files, **columns))
-    query = Query("SELECT count(*) FROM trials", {"trials": ("seed",)})
-    analysis.open(study).rows({"one": query, "two": query, "three": query})
-    assert opened == ["trials"]
-    analysis.open(study).rows({"one": query})
-    assert opened == ["trials"]     # nobody else needs them: they are read where they lie
+    held = []
+    expose = sandbox.expose
+    monkeypatch.setattr(sandbox, "expose", lambda *arguments, hold, **options: held.append(hold) or expose(
+        *arguments, hold=hold, **options))
+    query = Query("SELECT count(*) AS n FROM trials", {"trials": ("seed",)})
+    assert analysis.open(study).rows({"one": query, "two": query}) == {"one": [{"n": 42}], "two": [{"n": 42}]}
+    assert analysis.open(study).rows({"one": query}) == {"one": [{"n": 42}]}
+    assert held == [{"trials"}, set()]      # what nobody else needs is read where it lies
 
 
 def test_only_the_files_of_the_tables_that_a_query_names_are_listed(study, monkeypatch):
     listed = []
     files = tables.files
     monkeypatch.setattr(tables, "files", lambda directory, table: listed.append(table) or files(directory, table))
-    analysis.open(study).sql("SELECT * FROM epochs JOIN main.Trials USING (trial_id) WHERE (SELECT true FROM evals)")
+    analysis.open(study).sql("SELECT * FROM epochs JOIN main.Trials USING (trial_id) WHERE EXISTS (FROM evals)")
     assert listed == ["trials", "epochs", "evals"]  # trials first: what it lists is complete in the others
 
 
