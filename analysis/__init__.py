@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from analysis.queries import Results
+    from analysis.studies import Studies
 
 
-def open(directories: str | Path | Sequence[str | Path]) -> Results:  # noqa: A001 (reads as analysis.open)
+def open(directories: str | Path | Sequence[str | Path]) -> Studies:  # noqa: A001 (reads as analysis.open)
     """The results of one study, or of several together. ValueError where there are none."""
-    from analysis import queries  # here, so that a worker that only writes tables need not load DuckDB
+    from analysis import studies  # here, so that a worker that only writes tables need not load DuckDB
 
-    return queries.open(directories)
+    return studies.open(directories)

@@ -16,15 +16,15 @@ from analysis import tables
 from analysis.answer import Answer, Field
 from analysis.compact import write_sorted
 from analysis.latex import to_latex
-from analysis.queries import Results
 from analysis.quoting import quote
+from analysis.studies import Studies
 from analysis.views import Files, connect, read_settled, select_sorted
 
 _FIELDS = (Field("bytes", "bytes", "size of all its files"),)
 
 
 def export(
-    results: Results,
+    results: Studies,
     *,
     csv: Path | None = None,
     parquet: Path | None = None,
@@ -68,7 +68,7 @@ def _write_beside(target: Path, write: Callable[[Path], None]) -> None:
     tables.fsync_dir(target.parent)
 
 
-def _write_csv(results: Results, folder: Path) -> None:
+def _write_csv(results: Studies, folder: Path) -> None:
     def write(files: Files) -> None:
         _remove(folder)
         folder.mkdir()
@@ -87,7 +87,7 @@ def _select_text(table: str) -> str:
     return f"SELECT * {f'REPLACE ({replaced})' if maps else ''} FROM ({select_sorted(table)})"
 
 
-def _write_parquet(results: Results, folder: Path) -> None:
+def _write_parquet(results: Studies, folder: Path) -> None:
     def write(files: Files) -> None:
         _remove(folder)
         tables.make_dir(folder)
@@ -100,7 +100,7 @@ def _write_parquet(results: Results, folder: Path) -> None:
     read_settled(results.directories, write)
 
 
-def _write_duckdb(results: Results, path: Path) -> None:
+def _write_duckdb(results: Studies, path: Path) -> None:
     def write(files: Files) -> None:
         _remove(path)
         with connect(files, scratch=path.parent) as connection:
@@ -115,11 +115,11 @@ def _write_duckdb(results: Results, path: Path) -> None:
     read_settled(results.directories, write)
 
 
-def _write_latex(results: Results, path: Path) -> None:
+def _write_latex(results: Studies, path: Path) -> None:
     path.write_text(to_latex(results.leaderboard()), encoding="utf-8")
 
 
-_WRITERS: dict[str, Callable[[Results, Path], None]] = {
+_WRITERS: dict[str, Callable[[Studies, Path], None]] = {
     "csv": _write_csv, "parquet": _write_parquet, "duckdb": _write_duckdb, "latex": _write_latex,
 }
 

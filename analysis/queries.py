@@ -11,16 +11,13 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import duckdb
 import pandas as pd
 import pyarrow as pa
 
 from analysis import sandbox, tables
-
-if TYPE_CHECKING:
-    from analysis.leaderboard import Leaderboard
 
 # A query is asked again while files are being replaced under it; chosen by hand (a writer that never rests made one
 # query in 25 fail on 2 cores).
@@ -92,23 +89,6 @@ class Results:
         """The answers to several queries, each as a list of rows, all from the same state of a running study."""
         answers = _answer(self.directories, list(queries.values()))
         return {name: answer.to_pylist() for name, answer in zip(queries, answers, strict=True)}
-
-    def status(self) -> pd.DataFrame:
-        """What became of every arm's trials so far, from the tables alone: see analysis.status."""
-        from analysis import status  # it builds on this file
-
-        return status.count_trials(self)
-
-    def leaderboard(self, *, published: str | None = None) -> Leaderboard:
-        """Per pair and over pairs: every method on the test split, with its intervals and its budget.
-
-        published: beside the numbers of this source, or of `all`; None leaves them out. ValueError for one unknown.
-        """
-        from analysis import leaderboard  # it builds on this file
-        from analysis.published import beside
-
-        board = leaderboard.build(self)
-        return board if published is None else beside.put(board, self, source=published)
 
     def _read(self, table: str, *, order: str = "ALL") -> pd.DataFrame:
         return self.sql(f"SELECT * FROM {table} ORDER BY {order}")

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from analysis import curves, drawing, heat_maps, plots, queries, render, search_plots, sensitivity
+from analysis import curves, drawing, heat_maps, plots, render, search_plots, sensitivity, studies
 from analysis.leaderboard import Leaderboard
 from analysis.render import Section
+from analysis.studies import Studies
 from analysis.writing import write_whole
 
 _CSS = """
@@ -50,7 +51,7 @@ def write_report(directories: str | Path | Sequence[str | Path], output: Path | 
 
     ValueError if there is no study, or several and no output.
     """
-    results = queries.open(directories)
+    results = studies.open(directories)
     if output is None and len(results.directories) > 1:
         raise ValueError("report: several studies have no directory in common\n\nhint: say where: --output FILE")
     path = results.directories[0] / "report.html" if output is None else output
@@ -58,7 +59,7 @@ def write_report(directories: str | Path | Sequence[str | Path], output: Path | 
     return path
 
 
-def build_page(results: queries.Results) -> str:
+def build_page(results: Studies) -> str:
     """The whole page as HTML text."""
     board = results.leaderboard()
     body = "\n".join(_build_body(results, board))
@@ -71,7 +72,7 @@ def build_page(results: queries.Results) -> str:
     )
 
 
-def _build_body(results: queries.Results, board: Leaderboard) -> Iterator[str]:
+def _build_body(results: Studies, board: Leaderboard) -> Iterator[str]:
     colours = drawing.colour_methods([row["method"] for row in board.summary.rows])
     yield f"<h1>{escape(render.describe_title(board))}</h1>"
     yield '<p class="soft">Test accuracy of every method on every pair, over fresh seeds.</p>'
@@ -88,7 +89,7 @@ def _build_body(results: queries.Results, board: Leaderboard) -> Iterator[str]:
     yield _data(board)
 
 
-def _build_search(results: queries.Results, colours: Mapping[str, str]) -> Iterator[str]:
+def _build_search(results: Studies, colours: Mapping[str, str]) -> Iterator[str]:
     """How the settings were found."""
     budget = search_plots.draw_budget(curves.budget(results), colours=colours)
     yield _picture("What the search found for its time", budget, colours,
