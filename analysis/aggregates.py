@@ -53,10 +53,15 @@ def pooled_gap_closed(samples: Sequence[Sample], *, plain_sd: float | None = Non
     seed, as in published tables. None if the summed gap is at most two standard errors, the errors added as if the
     pairs shared a student.
     """
-    usable = [s for s in samples if s.compared and s.teacher is not None and _plain_error(s, plain_sd) is not None]
+    usable = [sample for sample in samples if is_pooled(sample, plain_sd=plain_sd)]
     gap = sum(sample.teacher - statistics.mean(sample.plain) for sample in usable)
     error = sum(_plain_error(sample, plain_sd) for sample in usable)
     return sum(sample.gain for sample in usable) / gap if gap > 2 * error else None
+
+
+def is_pooled(sample: Sample, *, plain_sd: float | None = None) -> bool:
+    """Whether `pooled_gap_closed` counts the pair: everything is known that it takes, however small the gap."""
+    return sample.compared and sample.teacher is not None and _plain_error(sample, plain_sd) is not None
 
 
 def mean_gain(samples: Sequence[Sample]) -> float | None:

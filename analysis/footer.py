@@ -1,4 +1,4 @@
-"""What must stand under a board: how it was made, what it lacks, and what to know before believing it."""
+"""What must stand under a board: how it was made, and what it lacks."""
 
 from __future__ import annotations
 
@@ -63,25 +63,6 @@ def _describe_lacking(arm: Arm, plan: Plan) -> str:
     if lost:
         lacking.append(f"{lost} diverged or failed")
     return ", ".join(lacking)
-
-
-def find_warnings(facts: Facts, arms: Sequence[Arm], plans: Mapping[str, Plan]) -> Iterator[str]:
-    """One sentence per thing that makes a comparison less than fair."""
-    for plan in plans.values():
-        name = plan.name
-        own = [arm for arm in arms if arm.pair.study_id == plan.study["study_id"]]
-        tuned = {arm.measured.get("num_tuned") or 0 for arm in own}
-        if len(tuned) > 1 and min(tuned) >= (plan.trials_per_arm or 0):
-            yield f"{name}: methods were not searched equally: {min(tuned)} to {max(tuned)} trials"
-        if plan.num_seeds == 0:
-            yield f"{name}: the study repeats nothing, so there are no test results"
-        elif plan.num_seeds == 1:
-            yield f"{name}: one seed, so there are no intervals and no gap closed"
-    for arm in arms:
-        if (arm.measured.get("num_settings") or 0) > 1:
-            yield f"{name_arm(arm)}: its repeats have {arm.measured['num_settings']} different settings"
-    for row in facts["unfair_teachers"]:
-        yield f"teacher {row['model']} on {row['data']} was trained on the validation images"
 
 
 def name_arm(arm: Arm) -> str:

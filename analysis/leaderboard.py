@@ -16,13 +16,15 @@ import pandas as pd
 from analysis import significance, statistics
 from analysis.answer import Answer
 from analysis.arms import Arm, Pair, Plan, find_arms, find_pairs, read_arms, read_plans, select_arms
+from analysis.caveats import find_warnings
 from analysis.cells import PAIR_COLUMNS, Cell, Column, measure
-from analysis.footer import QUERIES, Facts, build_footer, find_missing, find_warnings
+from analysis.footer import QUERIES, Facts, build_footer, find_missing
 from analysis.over_pairs import (
     ROPE,
     SUMMARY_COLUMNS,
     VERDICT_COLUMNS,
     average,
+    describe_gaps,
     draw_profiles,
     find_disagreement,
     judge,
@@ -81,7 +83,7 @@ def build(results: Results) -> Leaderboard:
         _fill_cells(facts, plans, arms),
         title=", ".join(plan.name for plan in plans.values()),
         footer=tuple(build_footer(facts, plans)),
-        warnings=tuple(find_warnings(facts, arms, plans)),
+        warnings=tuple(find_warnings(facts, arms, plans, plain=PLAIN)),
         missing=tuple(find_missing(arms, plans)),
         names={study_id: plan.name for study_id, plan in plans.items()},
     )
@@ -114,7 +116,7 @@ def assemble(
         pairs=_pair_table(cells, [summary.label for summary in summaries], names or {}),
         profiles=Table(("method", "gain"), _PROFILE_COLUMNS, tuple(draw_profiles(summaries))),
         missing=tuple(missing),
-        warnings=(*warnings, *([disagreement] if disagreement else [])),
+        warnings=(*warnings, *describe_gaps(cells, plain=plain), *([disagreement] if disagreement else [])),
         footer=(*footer, *_describe_tests(cells, len(verdicts))),
         plain=plain,
     )
@@ -204,9 +206,16 @@ def _describe_tests(cells: Sequence[Cell], num_verdicts: int) -> list[tuple[str,
     lines = [("ranks", f"on the {len(common)} of {num_pairs} pairs that every method has; ties share theirs")]
     if (found := significance.friedman(means)) is not None:
         lines.append(("friedman", f"chi2 {found.statistic:.2f}, p {found.p:.3g}: {found.num_methods} methods, "
-                                  f"{found.num_pairs} pairs"))
+                                  f"{found.num_pairs} pairs; p is rough for few pairs"))
     if num_verdicts:
-        lines.append(("verdicts", f"intervals over pairs: bootstrap of the seeds of each pair; p: Wilcoxon signed-rank "
-                                  f"over pairs, Holm over {num_verdicts}; probabilities: Bayesian signed-rank, "
-                                  f"practically equal within {100 * ROPE:g} pp"))
+        lines.append(("verdicts", f"intervals over pairs: bootstrap of the seeds of each pair, too narrow for few: at "
+                                  f"3, 95 % hold the truth 87 times in 100; p: Wilcoxon signed-rank over pairs, Holm "
+                                  f"over {num_verdicts}; probabilities: Bayesian signed-rank, practically equal within "
+                                  f"{100 * ROPE:g} pp"))
+    num_students = len({(cell.pair.study_id, cell.pair.data, cell.pair.student) for cell in cells})
+    if num_students < num_pairs:
+        lines.append(("shared", f"{num_pairs} pairs have {num_students} students. What has no teacher is one result in "
+                                f"all pairs of its student: a verdict counts it once, ranks and means once a pair. "
+                                f"Tests take pairs for independent; those of one student share the plain one, so their "
+                                f"p is too small"))
     return lines

@@ -6,7 +6,7 @@ gain by nothing, the interquartile mean ignores outliers, ranks ignore distances
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -202,6 +202,18 @@ def find_disagreement(summaries: Sequence[Summary]) -> str | None:
         return None
     said = "; ".join(f"{word}: {' and '.join(names)}" for word, names in told.items())
     return f"the aggregates disagree on the best method: {said}"
+
+
+def describe_gaps(cells: Sequence[Cell], *, plain: str) -> Iterator[str]:
+    """What the reader of a pooled gap closed must know of the pairs' gaps."""
+    trained = [cell for cell in cells if cell.label == plain and cell.seeds]
+    pooled = [cell for cell in trained if aggregates.is_pooled(cell.sample, plain_sd=cell.plain_sd)]
+    if 0 < len(pooled) < len(trained):
+        yield (f"gap closed pooled is over {len(pooled)} of {len(trained)} pairs: of the others the teacher's test "
+               "top-1, or the spread of the plain student, is not known")
+    if below := sum(cell.teacher_top1 <= statistics.mean(cell.plain) for cell in pooled):
+        yield (f"on {below} of {len(trained)} pairs the teacher is no better than the plain student; gap closed pooled "
+               "takes these gaps off the others, so go by the gains")
 
 
 def _find_best(summaries: Sequence[Summary], value: Any) -> list[str]:

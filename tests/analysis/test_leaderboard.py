@@ -36,9 +36,9 @@ def test_a_finished_study_is_whole(board):
 
 
 def test_that_the_aggregates_name_different_winners_is_said(board):
-    assert board.warnings == (
+    assert board.warnings[-1] == (
         "the aggregates disagree on the best method: gap closed pooled: kd and tf_nkd; mean gain: kd and tf_nkd; "
-        "interquartile mean: kd; mean rank: tf_nkd",)
+        "interquartile mean: kd; mean rank: tf_nkd")
 
 
 def test_one_row_per_pair_and_method_with_methods_without_a_teacher_in_every_pair_of_their_student(board):
@@ -153,6 +153,7 @@ def test_a_result_that_two_pairs_show_is_no_second_witness(study):
     assert verdicts["tf_nkd"]["verdict"].endswith("(2 pairs)")
     for name in ("improves", "p_wilcoxon", "worse", "equal", "better"):
         assert verdicts["tf_nkd"][name] == alone["tf_nkd"][name]
+    assert dict(board.footer)["shared"].startswith("3 pairs have 2 students.")
 
 
 def test_seeds_of_a_student_with_two_teachers_are_drawn_once_for_its_pairs(tmp_path):
@@ -314,7 +315,7 @@ def test_unequal_budgets_are_a_warning(study):
 def test_a_teacher_that_saw_the_validation_images_is_a_warning(study):
     write_teacher(study, "big", saw_validation=True)
     warnings = analysis.open(study).leaderboard().warnings
-    assert warnings[0] == "teacher big on toy was trained on the validation images"
+    assert "teacher big on toy was trained on the validation images" in warnings
 
 
 def test_the_footer_says_how_it_was_made(board):
@@ -328,9 +329,10 @@ def test_the_footer_says_how_it_was_made(board):
         "code": "abc1234",
         "hardware": "Some CPU, torch 2.13",
         "ranks": "on the 2 of 2 pairs that every method has; ties share theirs",
-        "friedman": "chi2 2.00, p 0.368: 3 methods, 2 pairs",
-        "verdicts": "intervals over pairs: bootstrap of the seeds of each pair; p: Wilcoxon signed-rank over pairs, "
-                    "Holm over 2; probabilities: Bayesian signed-rank, practically equal within 0.2 pp",
+        "friedman": "chi2 2.00, p 0.368: 3 methods, 2 pairs; p is rough for few pairs",
+        "verdicts": "intervals over pairs: bootstrap of the seeds of each pair, too narrow for few: at 3, 95 % hold "
+                    "the truth 87 times in 100; p: Wilcoxon signed-rank over pairs, Holm over 2; probabilities: "
+                    "Bayesian signed-rank, practically equal within 0.2 pp",
     }
 
 
