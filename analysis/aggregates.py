@@ -56,7 +56,7 @@ def pooled_gap_closed(samples: Sequence[Sample], *, plain_sd: float | None = Non
     usable = [sample for sample in samples if is_pooled(sample, plain_sd=plain_sd)]
     gap = sum(sample.teacher - statistics.mean(sample.plain) for sample in usable)
     error = sum(_plain_error(sample, plain_sd) for sample in usable)
-    return sum(sample.gain for sample in usable) / gap if gap > 2 * error else None
+    return sum(sample.gain for sample in usable) / gap if statistics.is_above(gap, 2 * error) else None
 
 
 def is_pooled(sample: Sample, *, plain_sd: float | None = None) -> bool:
@@ -213,7 +213,7 @@ def _pooled_interval(
     known = [place for place, sample in enumerate(samples) if sample.teacher is not None]
     teachers = np.array([samples[place].teacher for place in known])
     gap = (teachers[:, None] - plains[known]).sum(axis=0)
-    return _percentiles(gains[known].sum(axis=0) / gap, level) if gap.min() > 0 else None
+    return _percentiles(gains[known].sum(axis=0) / gap, level) if statistics.is_above(gap.min(), 0) else None
 
 
 def _percentiles(values: np.ndarray, level: float) -> Interval:

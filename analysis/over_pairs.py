@@ -211,7 +211,7 @@ def describe_gaps(cells: Sequence[Cell], *, plain: str) -> Iterator[str]:
     if 0 < len(pooled) < len(trained):
         yield (f"gap closed pooled is over {len(pooled)} of {len(trained)} pairs: of the others the teacher's test "
                "top-1, or the spread of the plain student, is not known")
-    if below := sum(cell.teacher_top1 <= statistics.mean(cell.plain) for cell in pooled):
+    if below := sum(not statistics.is_above(cell.teacher_top1, statistics.mean(cell.plain)) for cell in pooled):
         yield (f"on {below} of {len(trained)} pairs the teacher is no better than the plain student; gap closed pooled "
                "takes these gaps off the others, so go by the gains")
 

@@ -193,8 +193,8 @@ def welch_interval(a: Sequence[float], b: Sequence[float], *, level: float = 0.9
         return None
     difference = statistics.mean(a) - statistics.mean(b)
     squares = [statistics.standard_error(side) ** 2 for side in (a, b)]
-    if not sum(squares):
-        return difference, difference
+    if not round(math.sqrt(sum(squares)), statistics.TIE_DIGITS):
+        return (round(difference, statistics.TIE_DIGITS),) * 2
     freedom = sum(squares) ** 2 / sum(square**2 / (len(side) - 1) for square, side in zip(squares, (a, b), strict=True))
     half = stats.t.ppf((1 + level) / 2, freedom) * math.sqrt(sum(squares))
     return float(difference - half), float(difference + half)

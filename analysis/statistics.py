@@ -55,7 +55,7 @@ def gap(teacher: float | None, plain: Sequence[float], *, plain_sd: float | None
     if teacher is None or error is None:
         return None
     difference = teacher - mean(plain)
-    return difference if difference > 2 * error else None
+    return difference if is_above(difference, 2 * error) else None
 
 
 def gap_closed(
@@ -65,6 +65,11 @@ def gap_closed(
     whole = gap(teacher, plain, plain_sd=plain_sd)
     closed = gain(method, plain)
     return None if whole is None or closed is None else closed / whole
+
+
+def is_above(value: float, bound: float) -> bool:
+    """Whether the value is larger by more than rounding."""
+    return round(value - bound, TIE_DIGITS) > 0
 
 
 def find_common(means: Mapping[str, Mapping[str, float]]) -> list[str]:

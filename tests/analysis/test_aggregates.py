@@ -343,3 +343,9 @@ def test_a_profile_never_rises_and_stays_between_0_and_1(scores: dict, threshold
     found = aggregates.performance_profile(scores, sorted(thresholds))
     assert all(0 <= share <= 1 for share in found)
     assert all(before >= after for before, after in itertools.pairwise(found))
+
+
+def test_a_summed_gap_that_is_rounding_alone_is_none():
+    sample = Sample([0.84, 0.85], [0.83] * 10, 0.83 + 4e-16)
+    assert aggregates.pooled_gap_closed([sample]) is None
+    assert aggregates.bootstrap_intervals([sample]).pooled_gap_closed is None

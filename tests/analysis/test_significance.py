@@ -419,6 +419,7 @@ def test_the_seeds_needed_are_statsmodels_rounded_up():
 def test_no_difference_needs_more_seeds_than_there_are_and_no_spread_needs_two():
     assert significance.seeds_needed(0.0, 0.01) is None
     assert significance.seeds_needed(0.0, 0.0) is None
+    assert significance.welch_interval([0.83] * 3, [0.83] * 10) == (0.0, 0.0)   # their means differ by rounding
     rounding = np.mean([0.1, 0.2, 0.3]) - np.mean([0.3, 0.2, 0.1])      # 5.6e-17
     assert significance.seeds_needed(rounding, 0.01) is None
     assert significance.seeds_needed(0.01, 0.0) == 2

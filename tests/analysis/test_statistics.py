@@ -93,3 +93,11 @@ def test_pairs_that_cannot_be_ordered_can_be_ranked():
     })
     assert ranks == {"ce": 1.5, "tf_nkd": 1.5}
     assert common == [with_teacher, without]
+
+
+def test_a_gap_that_is_rounding_alone_is_none():
+    plain = [0.83] * 10
+    teacher = 0.83 + 4e-16      # as a mean over images may come out
+    assert teacher > statistics.mean(plain)
+    assert statistics.gap(teacher, plain) is None
+    assert statistics.gap_closed([0.84, 0.85], plain, teacher) is None
