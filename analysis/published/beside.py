@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.answer import Answer, Field
+from analysis.arms import read_plans
 from analysis.leaderboard import Leaderboard
 from analysis.published.anchors import Anchors, find_anchors
 from analysis.published.best_epochs import BestTest, Key, read_best_test
@@ -78,7 +79,10 @@ class _Pair:
 def put(board: Leaderboard, results: Results, *, source: str) -> Leaderboard:
     """The board with its comparison; source: whose numbers, or `all`."""
     name = None if source == "all" else source
-    return dataclasses.replace(board, published=compare(board, source=name, best_test=read_best_test(results)))
+    plans = read_plans(results.rows({"studies": "SELECT * FROM studies ORDER BY created_at, study_id"})["studies"])
+    rules = {plan.name: plan.study["epoch_rule"] for plan in plans.values()}
+    found = compare(board, source=name, best_test=read_best_test(results), epoch_rules=rules)
+    return dataclasses.replace(board, published=found)
 
 
 def compare(
@@ -86,12 +90,14 @@ def compare(
     *,
     source: str | None = None,
     best_test: BestTest | None = None,
+    epoch_rules: Mapping[str, str | None] | None = None,
     roles: Sequence[str] = ("primary", "reproduced"),
 ) -> Answer:
     """Every pair of the board that the literature has: anchors first, then each method that both have.
 
-    source: of the published numbers, all if None. best_test: from `read_best_test`. roles: which numbers count; a
-    quoted one is a copy of another. ValueError for a name that is not known.
+    source: of the published numbers, all if None. best_test: from `read_best_test`. epoch_rules: which epoch the
+    numbers of each study are of, by its name. roles: which numbers count; a quoted one is a copy of another.
+    ValueError for a name that is not known.
     """
     name = None if source is None else find_source(source).source
     wanted = [find_name("role", role, ROLES) for role in roles]
@@ -99,7 +105,8 @@ def compare(
     notes: list[str] = []
     for pair in _list_pairs(board):
         results = [result for result in _find_results(pair, source=name) if result.role in wanted]
-        rows += _compare_pair(pair, results, best_test=best_test or {})
+        rule = (epoch_rules or {}).get(pair.study)
+        rows += _compare_pair(pair, results, best_test=best_test or {}, epoch_rule=rule)
         notes += _find_banners(pair, results)
     if rows:
         notes.append(f"shown beside ours and never ranked with them: {', '.join(wanted)}; `kdsweep published` has all")
@@ -123,7 +130,9 @@ def _find_results(pair: _Pair, *, source: str | None) -> Iterator[Result]:
             yield result
 
 
-def _compare_pair(pair: _Pair, results: Sequence[Result], *, best_test: BestTest) -> Iterator[dict[str, Any]]:
+def _compare_pair(
+    pair: _Pair, results: Sequence[Result], *, best_test: BestTest, epoch_rule: str | None
+) -> Iterator[dict[str, Any]]:
     for anchors in _list_anchors(pair, results):
         yield from _compare_anchors(pair, anchors)
     for result in results:
@@ -135,7 +144,7 @@ def _compare_pair(pair: _Pair, results: Sequence[Result], *, best_test: BestTest
         if result.selection == "best_test":
             found = compare_best(result, _find_best(pair, result.label, best_test), recipe=recipe)
         else:
-            found = compare_last(result, row, anchors=anchors, recipe=recipe)
+            found = compare_last(result, row, anchors=anchors, recipe=recipe, epoch_rule=epoch_rule)
         yield _to_row(pair, result, found)
 
 

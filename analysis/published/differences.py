@@ -12,6 +12,7 @@ from analysis import statistics
 from analysis.published.anchors import Anchors
 from analysis.published.literature import Result
 
+_EPOCHS = {"last": "the last epoch", "best_val": "the best on val"}
 _ROUNDING = 10.0**-statistics.TIE_DIGITS
 
 
@@ -78,10 +79,15 @@ def judge_recipe(plain: Measured | None, student_top1: float | None) -> Recipe:
     return Recipe.differs if apart else Recipe.alike
 
 
-def compare_last(result: Result, row: Mapping[str, Any], *, anchors: Anchors, recipe: Recipe) -> Comparison:
-    """A number that is not of the best test epoch against `row` of our board: top-1, or what was gained."""
+def compare_last(
+    result: Result, row: Mapping[str, Any], *, anchors: Anchors, recipe: Recipe, epoch_rule: str | None = None
+) -> Comparison:
+    """A number that is not of the best test epoch against `row` of our board: top-1, or what was gained.
+
+    epoch_rule: which epoch ours is of, last or best_val; None where that is not known.
+    """
     ours = read_measured(row)
-    remarks = ["its epoch is unknown"] if result.selection == "unknown" else []
+    remarks = _compare_epochs(result.selection, epoch_rule)
     gains, gaps = None, None
     if recipe is not Recipe.alike:
         gains = subtract(row["gain"], subtract(result.top1, anchors.student_top1))
@@ -101,6 +107,13 @@ def compare_best(result: Result, seeds: Sequence[float], *, recipe: Recipe) -> C
         return Comparison(ours, ("the recipe differs, and plain students of the best test epoch are not published",))
     z, why = _measure_z(ours, result)
     return Comparison(ours, ("best test epoch, for comparison only", *why), ours.mean - result.top1, z=z)
+
+
+def _compare_epochs(published: str, ours: str | None) -> list[str]:
+    if published == "unknown":
+        return ["its epoch is unknown"]
+    alike = ours is None or ours == published
+    return [] if alike else [f"of {_EPOCHS.get(published, published)}, ours of {_EPOCHS.get(ours, ours)}"]
 
 
 def subtract(one: float | None, other: float | None) -> float | None:

@@ -22,7 +22,7 @@ import pytest
 import analysis
 from analysis import tables
 from analysis.published.anchors import Anchors
-from analysis.published.beside import FIELDS, KEYS, compare
+from analysis.published.beside import FIELDS, KEYS, compare, put
 from analysis.published.best_epochs import Key, read_best_test
 from analysis.published.differences import Measured, Recipe, compare_last, judge_recipe, measure_seeds
 from analysis.published.literature import load
@@ -40,7 +40,7 @@ LONE = {label: seeds[:1] for label, seeds in SEEDS.items()}
 
 def make_study(
     results: Path, seeds: dict[str, list[float]], *, curves: tuple[str, ...] = (), teacher: str = "resnet32x4",
-    student: str = "resnet8x4", data: str = "cifar100", num_seeds: int | None = None,
+    student: str = "resnet8x4", data: str = "cifar100", num_seeds: int | None = None, epoch_rule: str = "last",
 ) -> Path:
     """A finished study of one pair; arms in `curves` have a test curve that peaks 0.005 above its last epoch."""
     pair = {"data": data, "teacher": teacher, "teacher_id": "id-t", "student": student}
@@ -48,7 +48,7 @@ def make_study(
     config = {"pairs": [pair], "arms": arms, "repeat": {"seeds": num_seeds or len(seeds["ce"])}}
     tables.write(results, "studies", "s1", [{
         "study_id": "s1", "name": "ours", "created_at": BEGAN, "schema_version": 1, "config_json": json.dumps(config),
-        "objective": "val_top1", "selection_split": "val", "epoch_rule": "last", "seed": 0}])
+        "objective": "val_top1", "selection_split": "val", "epoch_rule": epoch_rule, "seed": 0}])
     tables.write(results, "teachers", "id-t", [
         {"teacher_id": "id-t", "data": data, "model": teacher, "source": "trained", "test_top1": 0.79}])
     for place, arm in enumerate(arms):
@@ -178,6 +178,19 @@ def test_a_pair_whose_anchors_nobody_prints_is_compared_without_them(beside):
 def test_what_must_be_known_of_a_number_stands_beside_it(beside):
     remark = row(beside(), "dkd", "ND")["remark"]
     assert remark.endswith("; starred there: their own run of DKD, whose authors have 76.32")
+
+
+@pytest.mark.parametrize(("rule", "told"), [("best_val", "of the last epoch, ours of the best on val"), ("last", None)])
+def test_another_epoch_rule_of_ours_stands_beside_the_number(tmp_path, rule, told):
+    results = analysis.open(make_study(tmp_path / "study", {"ce": SEEDS["ce"]}, epoch_rule=rule))
+    kd = _arm("kd", {"data": "cifar100", "teacher": "resnet32x4", "teacher_id": "id-t", "student": "resnet8x4"})
+    for seed, top1 in enumerate(SEEDS["kd"]):
+        trial_id = write_trial(tmp_path / "study", kd, number=50 + seed, stage="repeat", status="completed", epochs=3,
+                               study_id="s1", seed=seed)
+        tables.write(tmp_path / "study", "evals", trial_id, [
+            {"study_id": "s1", "trial_id": trial_id, "split": "test", "epoch": 2, "epoch_rule": rule, "top1": top1}])
+    found = row(put(results.leaderboard(), results, source="RepDistiller").published, "kd", "RepDistiller")
+    assert found["remark"] == ("published sd unknown" if told is None else f"{told}; published sd unknown")
 
 
 def test_z_counts_both_spreads_and_takes_unknown_runs_as_one(beside):
