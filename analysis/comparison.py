@@ -101,7 +101,6 @@ def _conclude(couples: Sequence[tuple[Cell, Cell]], first: str, second: str, *, 
         yield f"Wilcoxon signed-rank over pairs: p {p:.3g}"
     else:
         yield f"Wilcoxon signed-rank: {len(both)} pairs cannot be significant at the 5 % level, whatever they show"
-    guesses = significance.draw_differences(
-        [(a.seeds, b.seeds) for a, b in both], names=[(a.names[0], b.names[0]) for a, b in both])
-    posterior = significance.bayesian_signed_rank(guesses, rope=rope)
+    posterior = significance.judge_couples(
+        [(a.seeds, b.seeds) for a, b in both], names=[(a.names[0], b.names[0]) for a, b in both], rope=rope)
     yield significance.describe_posterior(first, second, posterior, rope=rope)

@@ -161,9 +161,8 @@ def count_once(cells: Sequence[Cell]) -> list[Cell]:
 def _judge(cells: Sequence[Cell], comparison: significance.Comparison, *, plain: str) -> Verdict:
     label = cells[0].label
     both = [cell for cell in cells if cell.gain is not None]
-    guesses = significance.draw_differences(
-        [(cell.seeds, cell.plain) for cell in both], names=[cell.names for cell in both])
-    posterior = significance.bayesian_signed_rank(guesses, rope=ROPE)
+    couples = [(cell.seeds, cell.plain) for cell in both]
+    posterior = significance.judge_couples(couples, names=[cell.names for cell in both], rope=ROPE)
     improves = aggregates.probability_of_improvement(
         {cell.pair: cell.seeds for cell in cells if cell.seeds},
         {cell.pair: cell.plain for cell in cells if cell.plain},

@@ -145,6 +145,23 @@ def bayesian_signed_rank(
     return Posterior(*(largest / largest.sum(axis=0)).mean(axis=1).tolist())
 
 
+def judge_couples(
+    couples: Sequence[tuple[Sequence[float], Sequence[float]]],
+    *,
+    rope: float,
+    names: Sequence[tuple[Hashable, Hashable]] | None = None,
+) -> Posterior | None:
+    """The posterior of the first sides minus the second, given their seeds, a couple per pair; see `draw_differences`.
+
+    None of fewer than two pairs. Where some side has one seed alone, nothing is known of its spread and the pairs must
+    show it: None where so few of them could not be significant either.
+    """
+    lone = any(len(side) == 1 for couple in couples for side in couple)
+    if lone and not can_be_significant(len(couples), 1):
+        return None
+    return bayesian_signed_rank(draw_differences(couples, names=names), rope=rope)
+
+
 def draw_differences(
     couples: Sequence[tuple[Sequence[float], Sequence[float]]],
     *,
@@ -173,7 +190,7 @@ def draw_differences(
 def describe_posterior(a: str, b: str, posterior: Posterior | None, *, rope: float) -> str:
     """What the posterior of `a` minus `b` says, in one sentence; "cannot tell" where nothing reaches DECIDED."""
     if posterior is None:
-        return f"cannot tell {a} from {b}: fewer than two pairs have both"
+        return f"cannot tell {a} from {b}: fewer than two pairs have both, or fewer than six with one seed somewhere"
     margin = f"{100 * rope:g} pp"
     outcomes = {
         f"{a} is better than {b} by more than {margin}": posterior.better,

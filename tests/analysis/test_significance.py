@@ -343,6 +343,23 @@ def test_results_of_one_training_are_guessed_once_however_many_pairs_show_them()
     assert lone[:, 1] - lone[:, 0] == pytest.approx(0.1)    # all that was guessed is the plain student, once
 
 
+@pytest.mark.parametrize(("seeds", "num_pairs", "known"), [
+    ([0.85], 1, False), ([0.85], 5, False), ([0.85], 6, True), ([0.84, 0.86], 1, False), ([0.84, 0.86], 2, True)])
+def test_lone_seeds_are_judged_only_where_pairs_alone_could_show_it(seeds: list[float], num_pairs: int, known: bool):
+    """Two equal methods on five pairs, one seed each with an sd of 2 pp, were told apart 1 time in 4 before."""
+    for couple in ((seeds, [0.80, 0.81]), ([0.80, 0.81], seeds)):
+        found = significance.judge_couples([couple] * num_pairs, rope=0.002)
+        assert (found is not None) == known
+
+
+def test_couples_are_judged_by_guesses_of_their_differences():
+    couples = [([0.84, 0.85], [0.80, 0.83]), ([0.7, 0.8], [0.75, 0.7]), ([0.6, 0.61], [0.59, 0.6])]
+    names = [("a", "plain"), ("b", "plain"), ("c", "plain")]
+    guesses = significance.draw_differences(couples, names=names)
+    expected = significance.bayesian_signed_rank(guesses, rope=0.01)
+    assert significance.judge_couples(couples, names=names, rope=0.01) == expected
+
+
 def test_every_draw_is_counted():
     """One draw has one winner, and of a hundred the shares are whole hundredths, in one part or in several."""
     assert sorted(probabilities(significance.bayesian_signed_rank([0.01, -0.01], draws=1))) == [0.0, 0.0, 1.0]
@@ -368,7 +385,7 @@ def test_a_hundred_pairs_fit_into_memory_in_parts():
      "cannot tell nkd from kd: better 0.89, practically equal (within 0.2 pp) 0.09, worse below 0.01"),
     (Posterior(0.01, 0.3, 0.69),
      "cannot tell nkd from kd: better 0.69, practically equal (within 0.2 pp) 0.30, worse 0.01"),
-    (None, "cannot tell nkd from kd: fewer than two pairs have both"),
+    (None, "cannot tell nkd from kd: fewer than two pairs have both, or fewer than six with one seed somewhere"),
 ])
 def test_a_posterior_is_said_in_one_sentence(posterior: Posterior | None, sentence: str):
     assert significance.describe_posterior("nkd", "kd", posterior, rope=0.002) == sentence
