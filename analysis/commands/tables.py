@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,11 +36,15 @@ def sql(
         _print_rows(rows)
 
 
-def describe() -> None:
+def describe(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
     """Print every table and column with unit and meaning, as Markdown."""
-    from analysis.columns import describe_tables
+    from analysis.columns import TABLES, describe_tables
 
-    sys.stdout.write(describe_tables())
+    if as_json:
+        tables = {table: [dataclasses.asdict(column) for column in columns] for table, columns in TABLES.items()}
+        sys.stdout.write(json.dumps(tables, indent=1) + "\n")
+    else:
+        sys.stdout.write(describe_tables())
 
 
 def _print_rows(rows: pd.DataFrame) -> None:

@@ -87,3 +87,11 @@ def test_what_the_user_got_wrong_is_a_message_and_exit_code_2(run, finished_stud
     assert (code, out) == (2, "")
     assert message in err
     assert "Traceback" not in err
+
+
+def test_the_columns_of_all_tables_are_there_for_programs_too(run):
+    code, out, _ = run("tables", "--json")
+    described = json.loads(out)
+    assert code == 0
+    assert list(described) == list(tables.TABLES)
+    assert described["evals"][5] == {"name": "top1", "type": "float64", "unit": "fraction", "meaning": "top-1"}
