@@ -19,6 +19,7 @@ from analysis.latex import to_latex
 from analysis.quoting import quote
 from analysis.studies import Studies
 from analysis.views import Files, connect, read_settled, select_sorted
+from analysis.writing import require_writable
 
 _FIELDS = (Field("bytes", "bytes", "size of all its files"),)
 
@@ -54,6 +55,7 @@ def _require_free(targets: list[Path]) -> None:
             raise ValueError(f"{target}: exists, and nothing is overwritten\n\nhint: remove it or name another")
         if target.absolute() in (other.absolute() for other in targets[:place]):
             raise ValueError(f"{target}: given for two formats")
+        require_writable(next(folder for folder in target.absolute().parents if folder.exists()))
 
 
 def _write_beside(target: Path, write: Callable[[Path], None]) -> None:
