@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 import analysis
-from analysis import tables
+from analysis import significance, tables
+from analysis.comparison import compare
 from tests.analysis.make_study import (
     PAIRS,
     STUDY,
@@ -164,6 +165,20 @@ def test_seeds_of_a_student_with_two_teachers_are_drawn_once_for_its_pairs(tmp_p
     row = next(row for row in analysis.open(tmp_path).leaderboard().summary.rows if row["method"] == "tf_nkd")
     # .82 without spread, less plain means of which a resample of .80 .81 .82 is all .80 or all .82 once in 27
     assert (row["gain_mean_low"], row["gain_mean_high"]) == pytest.approx((0.00, 0.02))
+
+
+def test_a_verdict_guesses_the_plain_student_of_two_teachers_once(tmp_path):
+    write_study(tmp_path, pairs=[], arms=[])
+    ce, kd = arms()[:2]
+    for number, arm in enumerate([ce, kd, {**kd, "arm_id": "kd-more", "teacher": "more", "teacher_id": "m"}]):
+        write_arm(tmp_path, arm, number=100 * number)
+    results = analysis.open(tmp_path)
+    couples = [(TEST_TOP1["kd", "tiny"], TEST_TOP1["ce", "tiny"])] * 2
+    once = significance.judge_couples(couples, names=[("kd", "ce"), ("kd-more", "ce")], rope=0.002)
+    assert once != significance.judge_couples(couples, rope=0.002)
+    [row] = results.leaderboard().verdicts.rows
+    assert [row[name] for name in ("worse", "equal", "better")] == [once.worse, once.equal, once.better]
+    assert compare(results, "kd", "ce").notes[-1] == significance.describe_posterior("kd", "ce", once, rope=0.002)
 
 
 def test_methods_are_ordered_by_the_pooled_gap_closed(tmp_path):
