@@ -13,6 +13,7 @@ from analysis import tables
 from analysis.answer import Answer
 from analysis.consistency import Found, Problem, find_orphans, find_wrong_rows
 from analysis.files import count_rows, find_faults, find_torn_pages
+from analysis.formatting import count
 from analysis.views import Files, read_settled
 
 PROBLEMS_FOUND = 3  # exit code: the check came to its end, and not all is well
@@ -29,7 +30,7 @@ def check(directory: Path, *, finished: bool = False, more: Iterable[Mapping[str
         raise ValueError(f"{directory}: no study here, there is no folder `tables`")
     found, problems = read_settled([directory], lambda files: _look(directory, files, finished=finished))
     rows = (*(asdict(problem) for problem in problems), *(dict(problem) for problem in more))
-    title = f"{directory.resolve().name}: {_count(len(rows), 'problem')}"
+    title = f"{directory.resolve().name}: {count(len(rows), 'problem')}"
     return Answer(title, ("what", "where", "hint"), (), rows, tuple(_describe_looked_at(found, finished=finished)))
 
 
@@ -76,14 +77,10 @@ def _describe_looked_at(found: Found, *, finished: bool) -> Iterator[str]:
     counts = []
     for table, paths in found.whole.items():
         rows = sum(count_rows(path, table) for path in paths)
-        counts.append(f"{table} ({_count(rows, 'row')} in {_count(len(paths), 'file')})")
+        counts.append(f"{table} ({count(rows, 'row')} in {count(len(paths), 'file')})")
     yield f"looked at {', '.join(counts)}"
     if not finished:
         yield "the study is not finished: rows that wait for their trial's, and files on their way, were not looked at"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _at(directory: Path, path: Path, what: str, *, hint: str) -> Problem:

@@ -9,6 +9,7 @@ from analysis import aggregates, significance, statistics
 from analysis.answer import Answer, Field
 from analysis.arms import Pair
 from analysis.cells import Cell
+from analysis.formatting import count
 from analysis.leaderboard import read_cells
 from analysis.names import describe_unknown
 from analysis.over_pairs import ROPE
@@ -92,7 +93,8 @@ def _conclude(couples: Sequence[tuple[Cell, Cell]], first: str, second: str, *, 
         yield (f"{len(known)} pairs show {len(both)} results of {first} and {second}, which have no teacher; each "
                "counts once in what follows")
     differences = [statistics.gain(a.seeds, b.seeds) for a, b in both]
-    yield f"over {len(both)} pairs: {first} lies {100 * statistics.mean(differences):+.2f} pp from {second} on average"
+    pairs = count(len(both), "pair")
+    yield f"over {pairs}: {first} lies {100 * statistics.mean(differences):+.2f} pp from {second} on average"
     improves = aggregates.probability_of_improvement(
         {a.pair: a.seeds for a, _ in both}, {b.pair: b.seeds for _, b in both})
     yield f"a seed of {first} beats one of {second} with probability {improves:.2f}"
@@ -100,7 +102,7 @@ def _conclude(couples: Sequence[tuple[Cell, Cell]], first: str, second: str, *, 
         p = significance.wilcoxon(differences)
         yield f"Wilcoxon signed-rank over pairs: p {p:.3g}"
     else:
-        yield f"Wilcoxon signed-rank: {len(both)} pairs cannot be significant at the 5 % level, whatever they show"
+        yield f"Wilcoxon signed-rank: {pairs} cannot be significant at the 5 % level, whatever they show"
     posterior = significance.judge_couples(
         [(a.seeds, b.seeds) for a, b in both], names=[(a.names[0], b.names[0]) for a, b in both], rope=rope)
     yield significance.describe_posterior(first, second, posterior, rope=rope)

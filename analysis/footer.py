@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from analysis.arms import Arm, Plan
+from analysis.formatting import count
 from analysis.queries import Query
 
 Facts = Mapping[str, Sequence[Mapping[str, Any]]]  # rows by the query's name
@@ -94,7 +95,8 @@ def _describe_spent(spent: Mapping[str, Any] | None) -> str:
     if spent is None:
         return "nothing yet"
     hours = (spent["seconds"] or 0) / 3600
-    return f"{spent['trials']:,} trials, {spent['epochs'] or 0:,} epochs, {hours:.2f} h of workers, teachers included"
+    done = f"{count(spent['trials'], 'trial')}, {count(spent['epochs'] or 0, 'epoch')}"
+    return f"{done}, {hours:.2f} h of workers, teachers included"
 
 
 def _describe_seeds(plan: Plan) -> str:

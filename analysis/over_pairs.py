@@ -16,6 +16,7 @@ import numpy as np
 from analysis import aggregates, significance, statistics
 from analysis.arms import Pair
 from analysis.cells import Cell, Column
+from analysis.formatting import count
 
 ROPE = 0.002        # region of practical equivalence, 0.2 pp: what seeds alone move on CIFAR-100. Chosen by hand
 _PROFILE_STEPS = 60
@@ -49,7 +50,9 @@ class Summary:
     @cached_property
     def gain_iqm(self) -> float | None:
         """0 for the reference by definition, as its mean gain is."""
-        return 0.0 if self.is_plain else aggregates.iqm_gain([cell.sample for cell in self.cells])
+        if self.is_plain:
+            return 0.0 if self.gains else None
+        return aggregates.iqm_gain([cell.sample for cell in self.cells])
 
     @cached_property
     def intervals(self) -> aggregates.Intervals:
@@ -168,7 +171,8 @@ def _judge(cells: Sequence[Cell], comparison: significance.Comparison, *, plain:
         {cell.pair: cell.plain for cell in cells if cell.plain},
     )
     sentence = significance.describe_posterior(label, plain, posterior, rope=ROPE)
-    return Verdict(label, comparison, improves, posterior, f"{sentence} ({len(both)} pairs)" if posterior else "")
+    told = f"{sentence} ({count(len(both), 'pair')})" if posterior else ""
+    return Verdict(label, comparison, improves, posterior, told)
 
 
 def draw_profiles(summaries: Sequence[Summary]) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from analysis.answer import Answer, describe_column
 from analysis.cells import Column
-from analysis.formatting import format_head, format_value
+from analysis.formatting import count, format_head, format_value
 from analysis.leaderboard import Leaderboard, Table
 from analysis.statistics import TIE_DIGITS
 
@@ -40,6 +40,7 @@ class Section:
     rows: tuple[tuple[str, ...], ...]
     best: frozenset[tuple[int, int]] = frozenset()  # (row, column) of the best values
     lines: tuple[str, ...] = ()         # sentences that stand below it
+    texts: frozenset[int] = frozenset()     # columns of words, which may wrap; numbers never do
 
 
 def print_terminal(board: Leaderboard, console: Console, *, detail: bool = False) -> None:
@@ -48,7 +49,7 @@ def print_terminal(board: Leaderboard, console: Console, *, detail: bool = False
     for section in sections(board, detail=detail):
         console.print()
         table = _rich_table(section, gap=1 if console.width >= _ROOMY else 0)
-        console.print(table if section.rows else Text(section.title, style="bold"))
+        console.print(table if section.rows else Text(section.title, style="bold"), crop=False)
         for line in section.lines:
             console.print(Text(line))
     console.print()
@@ -131,7 +132,8 @@ def section_of(answer: Answer) -> Section:
     ]
     header = (*(key.replace("_", " ") for key in keys), *map(format_head, fields))
     meanings = (*("" for _ in keys), *(field.meaning for field in fields))
-    return Section(answer.title, header, meanings, tuple(rows), lines=answer.notes)
+    words = frozenset(place for place, field in enumerate(fields, start=len(keys)) if field.unit == "text")
+    return Section(answer.title, header, meanings, tuple(rows), lines=answer.notes, texts=words | set(range(len(keys))))
 
 
 def _section(
@@ -141,9 +143,10 @@ def _section(
     above = _teacher_line(columns, rows)
     header = ("method", *(format_head(column) for column in columns))
     best = {(number, place) for place, column in enumerate(columns) for number in _find_best(column, rows)}
+    lone = sum(row.get("test_top1_mean") is not None for row in rows) == 1
     body = [
         (_name_method(board, row["method"]),
-         *(_format_cell(column, row, is_best=(number, place) in best) for place, column in enumerate(columns)))
+         *(_format_cell(column, row, is_best=lone or (number, place) in best) for place, column in enumerate(columns)))
         for number, row in enumerate(rows)
     ]
     tied = any(cell.endswith(_TIED) for row in body for cell in row)
@@ -192,8 +195,8 @@ def _conclude(board: Leaderboard) -> Iterator[str]:
     rows = board.verdicts.rows
     hopeless = sorted({row["num_pairs"] for row in rows if not row["can_be_significant"]})
     if hopeless:
-        pairs = " or ".join(map(str, hopeless))
-        yield f"{pairs} pairs: no p-value can be significant, whatever the methods are worth"
+        pairs = " or ".join([*map(str, hopeless[:-1]), count(hopeless[-1], "pair")])
+        yield f"{pairs}: no p-value can be significant, whatever the methods are worth"
     yield from (row["verdict"] for row in rows if row["verdict"])
 
 
@@ -255,8 +258,12 @@ def _rich_table(section: Section, *, gap: int) -> RichTable:
     table = RichTable(title=escape(section.title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD,
                       padding=(0, gap, 0, 0), show_edge=False)
     for place, name in enumerate(section.header):
-        words = [*name.split(), *(row[place] for row in section.rows)]  # a header wraps, a number does not
-        table.add_column(name, justify="right" if place else "left", width=max(map(len, words)))
+        is_text = place in section.texts
+        cells = [row[place] for row in section.rows]
+        words = [*name.split(), *(word for cell in cells for word in (cell.split() if is_text else [cell]))]
+        width = max(map(len, words))  # a header wraps, a number does not
+        table.add_column(name, justify="right" if place and not is_text else "left", min_width=width,
+                         max_width=None if is_text else width)
     for number, row in enumerate(section.rows):
         table.add_row(*(Text(cell, style="bold green" if (number, place) in section.best else "")
                         for place, cell in enumerate(row)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 
@@ -11,6 +12,7 @@ from rich.console import Console
 
 import analysis
 from analysis import render
+from analysis.answer import Answer, Field
 from analysis.arms import Pair
 from analysis.cells import Cell
 from analysis.formatting import format_seconds, format_value
@@ -148,3 +150,45 @@ def test_times_are_shown_in_the_unit_that_fits(seconds, text):
 ])
 def test_a_value_is_shown_by_its_unit(value, unit, text):
     assert format_value(value, unit) == text
+
+
+def test_a_narrow_terminal_cuts_no_number_and_wraps_words(board):
+    fields = (Field("ours", "fraction", ""), Field("difference", "difference", ""), Field("remark", "text", ""))
+    rows = tuple({"method": "a_rather_long_label" * 2, "source": "RepDistiller, ND, DIST", "ours": ours,
+                  "difference": -0.0042, "remark": "words " * 40} for ours in (0.7942, 0.7333))
+    beside = Answer("beside", ("method", "source"), fields, rows)
+    lines = _print(dataclasses.replace(board, published=beside), 80)
+    assert lines.count("79.42") == lines.count("73.33") == 1
+    assert lines.count("-0.42") == 2
+    assert lines.count("words") == 80
+    assert "…" not in lines
+
+
+def test_with_every_column_a_narrow_terminal_still_shows_every_number_whole(board):
+    console = Console(file=io.StringIO(), width=40)
+    render.print_terminal(board, console, detail=True)
+    kd = next(line for line in console.file.getvalue().splitlines() if line.startswith("kd") and "±" in line)
+    assert kd.split()[:9] == ["kd", "85.00", "±", "2.48", "1.00", "3", "+4.00", "3.07", "44.44"]
+    assert "…" not in console.file.getvalue()
+
+
+def test_a_lone_method_is_not_compared_with_itself():
+    pair = Pair("s", "toy", "big", "id-big", "tiny")
+    seeds = [0.80, 0.81, 0.82]
+    cells = [Cell(pair, "ce", seeds, seeds, 0.9), Cell(pair, "kd", [], seeds, 0.9)]
+    assert "≈" not in render.to_markdown(assemble(cells, title="one", footer=()))
+
+
+def test_one_pair_is_not_called_pairs():
+    pair = Pair("s", "toy", "big", "id-big", "tiny")
+    plain = [0.80, 0.81, 0.82]
+    cells = [Cell(pair, "ce", plain, plain, 0.9), Cell(pair, "kd", [0.84, 0.85, 0.86], plain, 0.9)]
+    text = render.to_markdown(assemble(cells, title="one", footer=()))
+    assert "1 pair: no p-value can be significant, whatever the methods are worth" in text
+
+
+def test_before_any_result_no_aggregate_has_a_value():
+    pair = Pair("s", "toy", "big", "id-big", "tiny")
+    cells = [Cell(pair, label, [], [], 0.9) for label in ("ce", "kd")]
+    plain, _ = assemble(cells, title="none", footer=()).summary.rows
+    assert [plain[name] for name in ("gap_closed_pooled", "gain_mean", "gain_iqm", "rank_mean")] == [None] * 4
