@@ -307,10 +307,13 @@ def _draw_mean(seeds: Sequence[float], rng: np.random.Generator, draws: int) -> 
 
 
 def _show(probability: float) -> str:
-    """Two digits, rounded down so that none passes for more than it is, and never certain."""
+    """Two digits, never certain, and never rounded up to what would be an answer."""
     if probability > 0.99:
         return "above 0.99"
-    return f"{math.floor(100 * probability) / 100:.2f}" if probability >= 0.01 else "below 0.01"
+    if probability < 0.01:
+        return "below 0.01"
+    rounded = round(probability, 2)
+    return f"{rounded if probability >= DECIDED or rounded < DECIDED else math.floor(100 * probability) / 100:.2f}"
 
 
 def _noncentrality(freedom: int, power: float, level: float) -> float:
