@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,20 +58,33 @@ def print_answer(answer: Answer, console: Console) -> None:
         return
     table = Table(box=None, pad_edge=False, header_style="bold", title=Text(answer.title, style="bold"),
                   title_justify="left")
-    shown = choose_keys(answer)
-    for key in shown:
-        table.add_column(key.replace("_", " "))
+    shown, rows = choose_keys(answer), answer.rows[:ROWS_SHOWN]
+    columns = [[format_value(row[key]) for row in rows] for key in shown]
+    for key, cells in zip(shown, columns, strict=True):
+        table.add_column(key.replace("_", " "), min_width=_find_longest(key.split("_"), cells))
     for field in answer.fields:
-        table.add_column(format_head(field), justify="left" if field.unit == "text" else "right")
-    for row in answer.rows[:ROWS_SHOWN]:
-        cells = [format_value(row[key]) for key in shown]
-        cells += [format_value(row[field.name], field.unit) for field in answer.fields]
-        table.add_row(*map(Text, cells))
+        cells = [format_value(row[field.name], field.unit) for row in rows]
+        columns.append(cells)
+        is_text = field.unit == "text"
+        words = [word for cell in cells for word in cell.split()] if is_text else cells    # a number does not wrap
+        table.add_column(format_head(field), justify="left" if is_text else "right",
+                         min_width=_find_longest(format_head(field).split(), words))
+    for row in zip(*columns, strict=True):
+        table.add_row(*map(Text, row))
     if not console.is_terminal:
-        console = Console(highlight=False, width=max(1, Console(width=_NO_EDGE).measure(table).maximum))
-    console.print(table)
+        console = Console(highlight=False, width=measure_width(table))
+    console.print(table, crop=False)
     if len(answer.rows) > ROWS_SHOWN:
         sys.stderr.write(f"{len(answer.rows) - ROWS_SHOWN:,} more rows: see --format csv\n")
+
+
+def measure_width(table: Table) -> int:
+    """The width at which nothing of it wraps: a pipe has no edge."""
+    return max(1, Console(width=_NO_EDGE).measure(table).maximum)
+
+
+def _find_longest(*words: Iterable[str]) -> int:
+    return max(map(len, itertools.chain(*words)))
 
 
 def choose_keys(answer: Answer) -> list[str]:

@@ -14,7 +14,8 @@ from rich.text import Text
 
 import analysis
 from analysis.commands.directories import Directories
-from analysis.commands.printing import ROWS_SHOWN, AsJson, RowsFormat, RowsFormatOption
+from analysis.commands.json_rows import to_json
+from analysis.commands.printing import ROWS_SHOWN, AsJson, RowsFormat, RowsFormatOption, measure_width
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,13 +28,13 @@ def sql(
     as_json: AsJson = False,
 ) -> None:
     """Answer one SELECT over the tables of one study or several; `kdsweep tables` lists the columns."""
-    rows = analysis.open(directories).sql(query)
+    results = analysis.open(directories)
     if as_json or form is RowsFormat.json:
-        sys.stdout.write(rows.to_json(orient="records", date_format="iso", date_unit="us", double_precision=15) + "\n")
+        sys.stdout.write(to_json(results.arrow(query)) + "\n")
     elif form is RowsFormat.csv:
-        sys.stdout.write(rows.to_csv(index=False, lineterminator="\n"))
+        sys.stdout.write(results.sql(query).to_csv(index=False, lineterminator="\n"))
     else:
-        _print_rows(rows)
+        _print_rows(results.sql(query), Console())
 
 
 def describe(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
@@ -47,13 +48,16 @@ def describe(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] =
         sys.stdout.write(describe_tables())
 
 
-def _print_rows(rows: pd.DataFrame) -> None:
+def _print_rows(rows: pd.DataFrame, console: Console) -> None:
+    """A piped table is as wide as it needs to be; in a terminal long values go on below, and none is cut."""
     table = Table()
     for name in rows.columns:
-        table.add_column(Text(str(name)))
+        table.add_column(Text(str(name)), overflow="fold", min_width=len(str(name)))
     for values in rows.head(ROWS_SHOWN).itertuples(index=False):
         table.add_row(*(Text(_format(value)) for value in values))
-    Console().print(table)
+    if not console.is_terminal:
+        console = Console(width=measure_width(table))
+    console.print(table, crop=False)
     if len(rows) > ROWS_SHOWN:
         sys.stderr.write(f"{len(rows) - ROWS_SHOWN:,} more rows: see --format csv\n")
 

@@ -66,6 +66,32 @@ def test_sql_shows_lists_maps_and_times(run, finished_study):
     assert row == {"terms": {"label": 0.5}, "ended_at": "2026-01-02T03:04:07.678901Z", "both": [1, 2]}
 
 
+def test_sql_numbers_are_numbers_in_json(run, finished_study):
+    query = "SELECT sum(epochs_done) AS n, 1.5 AS part, 0.1::double + 0.2 AS exact, 'nan'::double AS none FROM trials"
+    row = json.loads(run("sql", finished_study, query, "--json")[1])[0]
+    assert row == {"n": 6 * 20, "part": 1.5, "exact": 0.1 + 0.2, "none": None}
+
+
+def test_sql_values_that_json_lacks_are_text(run, finished_study):
+    query = "SELECT date '2026-01-02' AS day, time '10:00' AS at, interval 1 day AS wait, [{'a': [1]}] AS deep"
+    row = json.loads(run("sql", finished_study, query, "--json")[1])[0]
+    assert (row["day"], row["at"], row["deep"]) == ("2026-01-02", "10:00:00", [{"a": [1]}])
+    assert isinstance(row["wait"], str)
+
+
+def test_sql_refuses_two_columns_of_one_name_in_json(run, finished_study):
+    code, out, err = run("sql", finished_study, "SELECT 1 AS a, 2 AS a", "--json")
+    assert (code, out) == (2, "")
+    assert err == "sql: 2 columns are called a, and a row of JSON has one\n\nhint: name them: select ... as ...\n"
+
+
+def test_a_piped_sql_answer_is_as_wide_as_it_needs_to_be(run, finished_study):
+    code, out, _ = run("sql", finished_study, f"SELECT '{'x' * 300}' AS long, '{'y' * 200}' AS other")
+    assert code == 0
+    assert "x" * 300 in out
+    assert "y" * 200 in out
+
+
 def test_report_prints_where_it_lies(run, study):
     assert run("report", study)[:2] == (0, f"{study / 'report.html'}\n")
     assert (study / "report.html").exists()

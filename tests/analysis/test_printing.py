@@ -63,3 +63,19 @@ def test_a_terminal_is_not_flooded(capsys):
 def test_an_answer_without_rows_is_its_title_and_its_notes(form, out, capsys):
     show_answer(make_answer(), form)
     assert capsys.readouterr() == (out, "note: one trial is few\n")
+
+
+def test_a_narrow_terminal_cuts_no_name_and_no_number():
+    file = io.StringIO()
+    row = {"teacher": "a_teacher(width=12,seed=3)", "method": "a_method_with_a_long_name", "num_trials": 1234567}
+    print_answer(make_answer(row), Console(file=file, width=20, force_terminal=True, no_color=True, highlight=False))
+    shown = file.getvalue().splitlines()[-1].split()
+    assert shown == ["a_teacher(width=12,seed=3)", "a_method_with_a_long_name", "50.00", "1,234,567"]
+
+
+def test_in_a_narrow_terminal_words_wrap_below_each_other():
+    file = io.StringIO()
+    answer = Answer("A question", ("method",), (Field("why", "text", ""),), ({"method": "kd", "why": "a word " * 9},))
+    print_answer(answer, Console(file=file, width=20, force_terminal=True, no_color=True, highlight=False))
+    assert file.getvalue().count("word") == 9
+    assert max(len(line) for line in file.getvalue().splitlines()[2:]) <= 20
