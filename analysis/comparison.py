@@ -35,7 +35,7 @@ def compare(results: Results, first: str, second: str, *, rope: float = ROPE) ->
     """
     if not 0 <= rope < 1:
         raise ValueError(f"rope: {rope!r} is not a fraction in [0, 1)\n\nhint: 0.002 is 0.2 percentage points")
-    cells = read_cells(results)
+    cells, names = read_cells(results)
     labels = list(dict.fromkeys(cell.label for cell in cells))
     for label in (first, second):
         if label not in labels:
@@ -47,9 +47,12 @@ def compare(results: Results, first: str, second: str, *, rope: float = ROPE) ->
     couples = [(found[first][pair], found[second][pair]) for pair in pairs]
     return Answer(
         title=f"{first} against {second}",
-        keys=("study_id", "data", "teacher", "student"),
+        keys=("study", "data", "teacher", "teacher_id", "student"),
         fields=_FIELDS,
-        rows=tuple(_build_row(pair, a, b) for pair, (a, b) in zip(pairs, couples, strict=True) if a.arm or b.arm),
+        rows=tuple(
+            {"study": names.get(pair.study_id, pair.study_id), **_build_row(pair, a, b)}
+            for pair, (a, b) in zip(pairs, couples, strict=True) if a.arm or b.arm
+        ),
         notes=tuple(_conclude(couples, first, second, rope=rope)),
     )
 
@@ -59,7 +62,7 @@ def _build_row(pair: Pair, a: Cell, b: Cell) -> dict:
     difference = statistics.gain(a.seeds, b.seeds)
     shown = low is not None and (low > 0 or high < 0)
     return {
-        "study_id": pair.study_id, "data": pair.data, "teacher": pair.teacher, "student": pair.student,
+        "data": pair.data, "teacher": pair.teacher, "teacher_id": pair.teacher_id, "student": pair.student,
         "first_mean": statistics.mean(a.seeds),
         "second_mean": statistics.mean(b.seeds),
         "difference": difference,

@@ -122,10 +122,11 @@ def assemble(
     )
 
 
-def read_cells(results: Results) -> list[Cell]:
-    """One cell per pair and label, whether or not there is anything in it."""
+def read_cells(results: Results) -> tuple[list[Cell], dict[str, str]]:
+    """One cell per pair and label, whether or not there is anything in it; and what each study_id is called."""
     facts = results.rows(_CELL_QUERIES)
-    return _fill_cells(facts, *_read(facts))
+    plans, arms = _read(facts)
+    return _fill_cells(facts, plans, arms), {study_id: plan.name for study_id, plan in plans.items()}
 
 
 _CELL_QUERIES = {

@@ -9,7 +9,7 @@ import pytest
 import analysis
 from analysis import tables
 from analysis.comparison import compare
-from tests.analysis.make_study import arms, write_arm, write_study, write_teacher, write_trial
+from tests.analysis.make_study import arms, make_study, write_arm, write_study, write_teacher, write_trial
 
 
 @pytest.fixture(scope="module")
@@ -108,3 +108,13 @@ def test_two_methods_without_a_teacher_count_once_however_many_pairs_show_them(s
     assert alone.notes[1].startswith("over 2 pairs: tf_nkd lies +2.00 pp")      # .01 and .03, not .01 three times
     taught = compare(analysis.open(study), "kd", "ce")
     assert taught.notes[0].startswith("over 4 pairs: ")
+
+
+def test_a_row_names_its_study_and_its_teacher(finished_study, tmp_path):
+    other = make_study(tmp_path / "other", name="another", study_id="s2")
+    answer = compare(analysis.open([finished_study, other]), "kd", "ce")
+    assert answer.keys == ("study", "data", "teacher", "teacher_id", "student")
+    assert [tuple(row[key] for key in answer.keys) for row in answer.rows] == [
+        ("tiny-study", "toy", "big", "id-big", "tiny"), ("tiny-study", "toy", "wide", "id-wide", "small"),
+        ("another", "toy", "big", "id-big", "tiny"), ("another", "toy", "wide", "id-wide", "small"),
+    ]
