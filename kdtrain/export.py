@@ -116,6 +116,8 @@ def _check_free(*paths: Path) -> None:
     for path in paths:
         if not path.parent.is_dir():
             raise ValueError(f"{path}: there is no directory {path.parent}")
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            raise ValueError(f"{path}: {path.parent} may not be written to\n\nhint: name another directory")
         if path.exists():
             raise ValueError(f"{path}: exists, and is not overwritten\n\nhint: give another name, or remove it")
 

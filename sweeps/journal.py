@@ -31,6 +31,7 @@ class Journal:
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.path = directory / "events.jsonl"
+        _require_writable(directory)
         self._lock = _lock(directory / "lock")
         try:
             self.events = list(read_events(self.path))
@@ -85,6 +86,12 @@ def _take(descriptor: int) -> None:
         except BlockingIOError:
             time.sleep(_PAUSE_SECONDS)
     return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _require_writable(directory: Path) -> None:
+    if not os.access(directory, os.W_OK | os.X_OK):
+        hint = "a study that is read-only can be looked at, not gone on with or compacted: copy it first"
+        raise ValueError(f"{directory}: may not be written to\n\nhint: {hint}")
 
 
 def _lock(path: Path) -> int:

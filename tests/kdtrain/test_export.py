@@ -97,6 +97,15 @@ def test_nothing_is_overwritten_and_nothing_written_by_halves(tmp_path, there):
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(there, "mine")]
 
 
+def test_a_directory_that_is_read_only_is_told(tmp_path, monkeypatch):
+    config = make_config(epochs=1)
+    stored = finish(config)
+    monkeypatch.setattr("kdtrain.export.os.access", lambda path, mode: False)   # root may write everywhere
+    with pytest.raises(ValueError, match="may not be written to\n\nhint: "):
+        export_student(stored, tmp_path / "student.pt", config=config, facts={})
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_directory_that_is_not_there_is_told(tmp_path):
     config = make_config(epochs=1)
     with pytest.raises(ValueError, match=r"there is no directory .*nowhere"):

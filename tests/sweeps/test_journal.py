@@ -59,3 +59,10 @@ def test_an_event_cut_short_by_a_full_disk_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "write", lambda descriptor, data: len(data) - 1)
     with pytest.raises(OSError, match="is the disk full"):
         journal.append({"n": 1})
+
+
+def test_a_study_that_is_read_only_is_an_error_that_names_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("sweeps.journal.os.access", lambda path, mode: False)   # root may write everywhere
+    with pytest.raises(ValueError, match=f"{tmp_path}: may not be written to\n\nhint: "):
+        Journal(tmp_path)
+    assert list(tmp_path.iterdir()) == []
