@@ -110,4 +110,6 @@ def _to_words(name: str) -> str:
 
 def _break(title: str) -> str:
     """Two lines where one would touch the neighbour's."""
-    return title.replace(" → ", " →\n") if len(title) > _TITLE_LETTERS else title
+    if len(title) <= _TITLE_LETTERS:
+        return title
+    return title.replace(" → ", " →\n") if " → " in title else title.replace(": ", ":\n")

@@ -35,7 +35,7 @@ th:first-child, td:first-child { text-align: left; min-width: 7rem; }
 td.best { color: var(--best); font-weight: 650; }
 .legend span { display: inline-block; margin-right: 1.1rem; }
 .legend i { display: inline-block; width: 0.7rem; height: 0.7rem; border-radius: 50%; margin-right: 0.35rem; }
-svg { display: block; width: 100%; height: auto; margin: 0.4rem 0; }
+svg { display: block; max-width: 100%; height: auto; margin: 0.4rem 0; }
 dl { display: grid; grid-template-columns: 6.5rem 1fr; gap: 0.2rem 0.8rem; margin: 0.6rem 0; font-size: 0.9rem; }
 dt { color: var(--soft); } dd { margin: 0; }
 a { color: #0b5cad; }

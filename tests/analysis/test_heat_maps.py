@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 import re
 import xml.etree.ElementTree as ElementTree
@@ -86,6 +87,13 @@ def test_a_name_cannot_be_markup_or_mathtext(answer_of):
 def test_the_same_answer_gives_the_same_picture(answer_of):
     answer = answer_of({"kd": (KD, FOUR_CELLS)})
     assert draw_heat_maps(answer) == draw_heat_maps(answer)
+
+
+def test_a_title_that_would_touch_its_neighbour_is_broken_at_the_arrow_or_after_the_data(answer_of):
+    answer = answer_of({"a_long_label_of_a_method/a_student": (KD, FOUR_CELLS)})
+    assert "a_student" in texts(draw_heat_maps(answer))
+    lone = dataclasses.replace(answer, rows=tuple(row | {"teacher": None, "teacher_id": None} for row in answer.rows))
+    assert {"a_long_label_of_a_method on toy:", "a_student"} < set(texts(draw_heat_maps(lone)))
 
 
 def test_whole_numbers_are_named_in_the_middle_of_their_part_and_reals_at_its_ends(answer_of):
