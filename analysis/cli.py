@@ -55,5 +55,5 @@ def main() -> None:
     try:
         build_app()()
     except ValueError as error:
-        Console(stderr=True, highlight=False).print(Text(str(error)), soft_wrap=True)
+        Console(stderr=True, highlight=False).print(Text(f"error: {error}"), soft_wrap=True)
         raise SystemExit(2) from None

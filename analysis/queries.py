@@ -107,7 +107,8 @@ def open(directories: str | Path | Sequence[str | Path]) -> Results:  # noqa: A0
 
 def _require_study(directory: Path) -> Path:
     if not directory.is_dir():
-        raise ValueError(f"{directory}: no such directory\n\nhint: give a study's directory, such as results/digits")
+        wrong = "a file, not a directory" if directory.exists() else "no such directory"
+        raise ValueError(f"{directory}: {wrong}\n\nhint: give a study's directory, such as results/digits")
     if not (directory / "tables").is_dir():
         below = sorted(str(path.parent) for path in directory.glob("*/tables"))
         hint = f"did you mean {' '.join(below)}" if below else "a study writes its tables when its first trial ends"
@@ -138,9 +139,18 @@ def _answer(directories: Sequence[Path], queries: Sequence[str | Query]) -> list
             lacking = not mixed and isinstance(error, _LACKING)
             # A file is opened for its footer and again for its pages: if it was replaced in between, they differ.
             if not attempts_left or not (lacking or _was_replaced(snapshot)):
-                raise ValueError(f"sql: {error}\n\nhint: tables are {', '.join(tables.TABLES)}") from error
+                raise ValueError(_describe_error(error, snapshot)) from error
             mixed = mixed or lacking
     raise AssertionError("the last attempt returns or raises")
+
+
+def _describe_error(error: duckdb.Error, snapshot: Snapshot) -> str:
+    """A damaged file is not the fault of whoever asked."""
+    named = next((path for files in snapshot.values() for path in files if path in str(error)), None)
+    if named is not None:
+        directory = Path(named).parents[2]
+        return f"{named}: cannot be read: {error}\n\nhint: `kdsweep check {directory}` says what to do"
+    return f"sql: {error}\n\nhint: tables are {', '.join(tables.TABLES)}"
 
 
 def _ask(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import textwrap
@@ -101,6 +102,16 @@ def test_a_directory_without_a_study_is_refused_with_a_hint(tmp_path):
         analysis.open(tmp_path / "results")
     with pytest.raises(ValueError, match="no directory"):
         analysis.open([])
+    (tmp_path / "board.csv").write_text("a,b")
+    with pytest.raises(ValueError, match=r"board.csv: a file, not a directory"):
+        analysis.open(tmp_path / "board.csv")
+
+
+def test_a_damaged_file_is_named_and_not_the_query_blamed(study):
+    torn = sorted((study / "tables" / "trials").glob("*.parquet"))[0]
+    torn.write_bytes(torn.read_bytes()[:100])
+    with pytest.raises(ValueError, match=rf"^{re.escape(str(torn))}: cannot be read: [\s\S]*kdsweep check {study}"):
+        analysis.open(study).leaderboard()
 
 
 def test_a_quote_in_the_path_is_only_a_quote(study, tmp_path):
