@@ -59,4 +59,4 @@ def test_a_board_stands_beside_published_numbers_when_asked(finished_study):
 def test_several_studies_are_asked_together(finished_study, tmp_path):
     other = make_study(tmp_path / "other", study_id="s2", name="other")
     frame = analysis.open([finished_study, other]).compare("kd", "ce")
-    assert list(frame["study_id"]) == ["s1", "s1", "s2", "s2"]
+    assert list(frame["study"]) == ["tiny-study", "tiny-study", "other", "other"]
