@@ -12,6 +12,8 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+from duckdb import Error as DuckDBError
+
 from analysis import tables
 from analysis.answer import Answer, Field
 from analysis.compact import write_sorted
@@ -36,13 +38,19 @@ def export(
 
     csv: a directory with a file per table; maps are JSON, what is missing is empty. parquet: a directory that can be
     opened like a study, each table compacted. duckdb: a database file with every table and a comment on every column.
-    latex: a file with the leaderboard. ValueError where a target exists already or none is given.
+    latex: a file with the leaderboard. ValueError where a target exists already, none is given, or a table cannot be
+    read.
     """
     asked = {"csv": csv, "parquet": parquet, "duckdb": duckdb, "latex": latex}
     targets = {kind: Path(target) for kind, target in asked.items() if target is not None}
     _require_free(list(targets.values()))
     for kind, target in targets.items():
-        _write_beside(target, lambda part, kind=kind: _WRITERS[kind](results, part))
+        try:
+            _write_beside(target, lambda part, kind=kind: _WRITERS[kind](results, part))
+        except DuckDBError as error:
+            raise ValueError(
+                f"{target}: not written, a table cannot be read: {error}\n\nhint: `kdsweep check` names the file"
+            ) from error
     rows = tuple({"format": kind, "path": str(path), "bytes": _measure(path)} for kind, path in targets.items())
     return Answer("exported", ("format", "path"), _FIELDS, rows)
 

@@ -260,3 +260,13 @@ def test_it_compiles(study, tmp_path):
     head = "\\documentclass{article}\\usepackage[T1]{fontenc}\\usepackage{booktabs}\\begin{document}"
     (tmp_path / "all.tex").write_text(head + "\\input{board}\\end{document}")
     subprocess.run(["pdflatex", "-interaction=batchmode", "-halt-on-error", "all.tex"], cwd=tmp_path, check=True)
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet", "duckdb"])
+def test_a_file_that_lacks_a_column_is_a_sentence_and_nothing_is_left(study, tmp_path, form):
+    for path in (study / "tables" / "trials").glob("*.parquet"):
+        pq.write_table(pq.read_table(path).drop_columns(["number"]), path)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ValueError, match=r"out: not written, a table cannot be read: [\s\S]*kdsweep check"):
+        exporting.export(analysis.open(study), **{form: tmp_path / "out"})
+    assert sorted(tmp_path.rglob("*")) == before
