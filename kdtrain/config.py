@@ -12,6 +12,7 @@ from typing import Any
 Setting = float | int | str
 _PLACE = {"identity": False}  # where a trial runs is not what it is
 _LOOK = {"identity": False}   # nor is what is looked at on the way: it moves no weight and no random number
+_LATER = {"later": True}      # came after the first trials were named: at its default it is left out of their names
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,16 @@ class TrialConfig:
     split_seed: int = 0
     train_on: str = "train"                     # train, or train+validation
     train_images: int | None = None             # only so many train images, stratified; None: all
-    augment: str = "none"                       # none, crop, crop_flip
+    augment: str = "none"                       # none, crop, crop_flip, resized_crop_flip
     padding: int = 0                            # pixels on each side before a crop
+    image_size: int | None = field(default=None, metadata=_LATER)     # pixels of a side; None: the data set's own
+    rand_augment: int = field(default=0, metadata=_LATER)             # random operations on each image; 0: none
+    rand_magnitude: int = field(default=9, metadata=_LATER)           # of these operations, 0 to 30
+    erasing: float = field(default=0.0, metadata=_LATER)              # probability that a rectangle is erased
+    mixup: float = field(default=0.0, metadata=_LATER)                # alpha of the Beta distribution; 0: none
+    cutmix: float = field(default=0.0, metadata=_LATER)               # the same; with both, each batch draws one evenly
+    mix_probability: float = field(default=1.0, metadata=_LATER)      # share of the batches that are mixed
+    label_smoothing: float = field(default=0.0, metadata=_LATER)      # of the cross-entropy of the label
 
     epochs: int = 1
     batch_size: int = 64
@@ -38,10 +47,16 @@ class TrialConfig:
     momentum: float = 0.9
     nesterov: bool = False
     weight_decay: float = 5e-4
-    schedule: str = "cosine"                    # constant, step, cosine
+    schedule: str = "cosine"                    # constant, step, exponential, cosine, linear, poly, one_cycle
     milestones: tuple[float, ...] = ()          # step: shares of `epochs` after which lr is multiplied by `decay`
-    decay: float = 0.1
+    decay: float = 0.1                          # step: at each milestone; exponential: after each epoch
     warmup_epochs: int = 0                      # lr rises linearly from 0 over these epochs
+    min_lr: float = field(default=0.0, metadata=_LATER)               # where cosine, linear and poly end
+    poly_power: float = field(default=1.0, metadata=_LATER)           # poly: lr falls with (1 - share done)^power
+    optimizer: str = field(default="sgd", metadata=_LATER)            # sgd, adamw
+    decay_norms: bool = field(default=True, metadata=_LATER)          # weight decay on biases and normalisations too
+    clip_norm: float | None = field(default=None, metadata=_LATER)    # most that the gradient's norm may be
+    precision: str = field(default="float32", metadata=_LATER)        # of the forward pass: float32, bf16, fp16
 
     seed: int = 0
     epoch_rule: str = "last"                    # which epoch is the trial's result: last, best_val
@@ -53,6 +68,7 @@ class TrialConfig:
     data_root: str | None = field(default=None, metadata=_PLACE)      # default: $KDSWEEP_DATA
     download: bool = field(default=False, metadata=_PLACE)
     weights_dir: str | None = field(default=None, metadata=_PLACE)    # where teachers lie
+    workers: int = field(default=0, metadata=_PLACE)                  # processes that decode and transform images
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "milestones", tuple(self.milestones))
@@ -69,7 +85,8 @@ class TrialConfig:
 
     def identity(self) -> dict[str, Any]:
         """The fields that define the trial, as plain JSON values."""
-        return {name: value for name, value in self.to_dict().items() if name not in _list_outside()}
+        fields = {name: value for name, value in self.to_dict().items() if name not in _list_outside()}
+        return drop_later_defaults(fields)
 
     def to_dict(self) -> dict[str, Any]:
         """Every field as plain JSON values; `TrialConfig(**d)` gives the trial back."""
@@ -93,20 +110,31 @@ def digest(value: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def drop_later_defaults(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields without those that came later and stand at their defaults: a trial keeps the name that it had."""
+    later = {f.name: f.default for f in dataclasses.fields(TrialConfig) if f.metadata.get("later")}
+    return {name: value for name, value in fields.items() if name not in later or value != later[name]}
+
+
 def _list_outside() -> frozenset[str]:
     """The fields that are no part of the identity."""
     return frozenset(f.name for f in dataclasses.fields(TrialConfig) if f.metadata.get("identity") is False)
 
 
 _CHOICES = {
-    "augment": ("none", "crop", "crop_flip"),
-    "schedule": ("constant", "step", "cosine"),
+    "augment": ("none", "crop", "crop_flip", "resized_crop_flip"),
+    "schedule": ("constant", "step", "exponential", "cosine", "linear", "poly", "one_cycle"),
+    "optimizer": ("sgd", "adamw"),
+    "precision": ("float32", "bf16", "fp16"),
     "train_on": ("train", "train+validation"),
     "epoch_rule": ("last", "best_val"),
 }
 _LEAST = {
     "epochs": 1, "batch_size": 2, "validation": 0, "padding": 0, "warmup_epochs": 0, "weight_decay": 0, "momentum": 0,
+    "rand_augment": 0, "rand_magnitude": 0, "erasing": 0, "mixup": 0, "cutmix": 0, "mix_probability": 0,
+    "label_smoothing": 0, "min_lr": 0, "poly_power": 0, "workers": 0,
 }
+_MOST = {"rand_magnitude": 30, "erasing": 1, "mix_probability": 1, "label_smoothing": 1}
 
 
 def _check(config: TrialConfig) -> None:
@@ -116,6 +144,13 @@ def _check(config: TrialConfig) -> None:
     for name, least in _LEAST.items():
         if not getattr(config, name) >= least:
             raise ValueError(f"{name}: {getattr(config, name)!r} is below {least}")
+    for name, most in _MOST.items():
+        if getattr(config, name) > most:
+            raise ValueError(f"{name}: {getattr(config, name)!r} is above {most}")
+    if config.clip_norm is not None and not config.clip_norm > 0:
+        raise ValueError(f"clip_norm: {config.clip_norm!r} is not above 0")
+    if config.image_size is not None and config.image_size < 1:
+        raise ValueError(f"image_size: {config.image_size!r} is below 1")
     if not 0 < config.lr < float("inf"):
         raise ValueError(f"lr: {config.lr!r} is not a positive number")
     if config.epoch_rule == "best_val" and (config.train_on != "train" or not config.validation):

@@ -23,7 +23,7 @@ class Needs:
 
     teacher_logits: bool = False
     pooled: bool = False                    # penultimate features of student (and teacher, where there is one)
-    maps: tuple[str, ...] = ()              # feature maps by name
+    maps: bool = False                      # feature maps of every stage, shallow to deep
     classifier: bool = False                # weights of both last layers
     views: int = 1                          # augmented views of each image in a batch; the loop gives one so far
     index: bool = False                     # each sample's index in the train set
@@ -43,7 +43,8 @@ class Card:
     params: int
     macs: int                               # multiply-adds of one image, convolutions and linear layers
     pooled_width: int
-    map_shapes: Mapping[str, tuple[int, int, int]]   # name -> (channels, height, width)
+    map_shapes: Mapping[str, tuple[int, int, int]]   # name -> (channels, height, width), shallow to deep
+    has_classifier: bool = True             # its last layer is linear and open to methods
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Outputs:
 
     logits_BC: Tensor
     pooled_BD: Tensor
-    maps: Mapping[str, Tensor]              # name -> (B, channels, height, width)
+    maps: Mapping[str, Tensor]              # name -> (B, channels, height, width), shallow to deep
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,11 @@ class Batch:
     label_B: Tensor                         # int64
     teacher: Outputs | None = None
     soft_label_BC: Tensor | None = None     # a mixed label, rows sum to one; label_B is then its argmax
+    label_smoothing: float = 0.0            # of the label's cross-entropy alone: see kdtrain/terms.py
     student_classifier: nn.Linear | None = None
     teacher_classifier: nn.Linear | None = None
-    index_B: Tensor | None = None           # int64 position in the train set
-    view_B: Tensor | None = None            # int64 number of the augmented view
+    index_B: Tensor | None = None           # int64 position in the data set's own train set
+    view_B: Tensor | None = None            # int64 number of the augmented view, where views are finite
     epoch: int = 1                          # from 1
     progress: float = 0.0                   # share of the training done, in [0, 1]
     generator: torch.Generator | None = field(default=None, compare=False)
@@ -79,8 +81,15 @@ class Distillation:
     search_space: ClassVar[dict[str, dict[str, Any]]] = {}       # setting -> range, as in a study file
     paper_settings: ClassVar[list[dict[str, Any]]] = []          # tried first
 
-    def build(self, student: Card, teacher: Card | None, num_classes: int) -> nn.Module | None:
-        """The method's own trained parameters, or None."""
+    @classmethod
+    def list_paper_settings(cls, *, data: str, teacher: str | None, student: str) -> list[dict[str, Any]]:
+        """The settings to try first for a pair: `paper_settings`, unless the paper has some for this very pair."""
+        return cls.paper_settings
+
+    def build(
+        self, student: Card, teacher: Card | None, num_classes: int, *, num_images: int
+    ) -> nn.Module | None:
+        """The method's own trained parameters and state, or None. `num_images`: what `Batch.index_B` stays below."""
         return None
 
     def __call__(self, batch: Batch, own: nn.Module | None) -> dict[str, Tensor]:

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kdtrain.augment import Augment
 from kdtrain.config import TrialConfig
 from kdtrain.evaluate import predict
+from kdtrain.feed import GatheredFeed, build_feed
 from kdtrain.images import DataInfo, Images, Split, load_images
 from kdtrain.method import Card, Distillation, asks_teacher, build_method
 from kdtrain.model import build_model, describe_model
@@ -32,7 +32,7 @@ class Run:
     config: TrialConfig
     device: torch.device
     images: Images
-    augment: Augment
+    feed: GatheredFeed
     method: Distillation
     student: nn.Module
     own: nn.Module | None                         # the method's parameters
@@ -40,7 +40,6 @@ class Run:
     optimizer: torch.optim.Optimizer
     student_params: int
     student_macs: int
-    padded_NCHW: Tensor                           # uint8 train images, padded for the crop
     teacher_logits_val_NC: Tensor | None          # for agreement
     teacher_logits_test_NC: Tensor | None         # the same, where test is measured after every epoch
     epoch: int = 0
@@ -122,7 +121,7 @@ class Run:
             "teacher_pass": "live" if self.teacher is not None else "none",
             "deterministic": self.device.type == "cpu" or self.config.deterministic,
             "precision": _find_precision(self.student, self.device),
-            "memory_format": "contiguous" if self.padded_NCHW.is_contiguous() else "channels_last",
+            "memory_format": self.feed.memory_format,
         }
 
     def _modules_state(self) -> dict[str, Any]:
@@ -165,12 +164,11 @@ def assemble_run(config: TrialConfig, images: Images, *, teacher: nn.Module | No
     trained = list(student.parameters())
     if own is not None:
         trained += list(own.to(device).parameters())
-    augment = Augment(config.augment, config.padding)
     return Run(
         config=config,
         device=device,
         images=images,
-        augment=augment,
+        feed=build_feed(images, config, device),
         method=method,
         student=student,
         own=own,
@@ -178,7 +176,6 @@ def assemble_run(config: TrialConfig, images: Images, *, teacher: nn.Module | No
         optimizer=build_optimizer(trained, config),
         student_params=card.params,
         student_macs=card.macs,
-        padded_NCHW=augment.pad(images.train.image_NCHW),
         teacher_logits_val_NC=teacher_logits.get("val"),
         teacher_logits_test_NC=teacher_logits.get("test"),
     )
@@ -194,7 +191,7 @@ def build_modules(config: TrialConfig, info: DataInfo) -> tuple[nn.Module, nn.Mo
     student = build_model(config.student, info.num_classes, info.channels)
     card = describe_model(config.student, info)
     teacher_card = describe_model(config.teacher, info) if asks_teacher(method.needs) else None
-    return student, method.build(card, teacher_card, info.num_classes), card
+    return student, method.build(card, teacher_card, info.num_classes, num_images=info.num_train), card
 
 
 def prepare_device(config: TrialConfig) -> torch.device:

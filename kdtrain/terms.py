@@ -13,10 +13,15 @@ from kdtrain.method import Batch
 
 
 def label_cross_entropy(batch: Batch) -> Tensor:
-    """Cross-entropy of the student against the label, or against the soft label where there is one; (B,)."""
+    """Cross-entropy of the student against the label, or against the soft label where there is one; (B,).
+
+    A recipe's label smoothing acts here and nowhere else: what a method makes of the label itself is not smoothed.
+    """
+    smoothing = batch.label_smoothing
     if batch.soft_label_BC is None:
-        return F.cross_entropy(batch.student.logits_BC, batch.label_B, reduction="none")
-    return cross_entropy(batch.soft_label_BC, batch.student.logits_BC.log_softmax(1))
+        return F.cross_entropy(batch.student.logits_BC, batch.label_B, reduction="none", label_smoothing=smoothing)
+    log_student_BC = batch.student.logits_BC.log_softmax(1)
+    return (1 - smoothing) * cross_entropy(batch.soft_label_BC, log_student_BC) - smoothing * log_student_BC.mean(1)
 
 
 def cross_entropy(target_BC: Tensor, log_student_BC: Tensor) -> Tensor:

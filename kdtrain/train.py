@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from kdtrain import checkpoint as checkpoints
-from kdtrain.augment import normalise
 from kdtrain.config import TrialConfig
 from kdtrain.evaluate import measure, predict
+from kdtrain.feed import Fed
 from kdtrain.images import Split
 from kdtrain.method import Batch, Needs, Outputs
 from kdtrain.optim import compute_lr, set_lr
@@ -67,23 +67,19 @@ def train(config: TrialConfig, checkpoint: Path | dict[str, Any] | None = None) 
 
 
 def _train_one_epoch(run: Run, epoch: int) -> dict[str, Any]:
-    config, device = run.config, run.device
-    num_images = len(run.images.train.label_N)
+    config = run.config
     torch.manual_seed(derive_seed(config.seed, epoch, "modules"))  # for dropout and the like
-    order_N = torch.randperm(num_images, generator=make_generator(config.seed, epoch, "order"))
-    view_N = run.augment.draw(num_images, make_generator(config.seed, epoch, "views")).to(device)
     method_generator = make_generator(config.seed, epoch, "method")
-    batches = [index_B for index_B in order_N.to(device).split(config.batch_size) if len(index_B) > 1]  # for batch norm
     sums = _Sums()
     run.student.train()
     if run.own is not None:
         run.own.train()
-    timer = _DeviceTimer(device)
-    for step, index_B in enumerate(batches):
-        elapsed = epoch - 1 + step / len(batches)
+    timer = _DeviceTimer(run.device)
+    for share, fed in run.feed.read_epoch(epoch):
+        elapsed = epoch - 1 + share
         set_lr(run.optimizer, compute_lr(config, elapsed))
         moment = {"epoch": epoch, "progress": elapsed / config.epochs, "generator": method_generator}
-        sums.add(*train_on_batch(run, index_B, view_N[index_B], **moment))
+        sums.add(*train_on_batch(run, fed, **moment))
     return {
         "epoch": epoch,
         "lr": compute_lr(config, epoch - 1),
@@ -92,11 +88,9 @@ def _train_one_epoch(run: Run, epoch: int) -> dict[str, Any]:
     }
 
 
-def train_on_batch(
-    run: Run, index_B: Tensor, view_B: Tensor, **moment: Any
-) -> tuple[Batch, Tensor, dict[str, Tensor]]:
+def train_on_batch(run: Run, fed: Fed, **moment: Any) -> tuple[Batch, Tensor, dict[str, Tensor]]:
     """One step. The batch, its loss and the mean of each term; `moment`: epoch, progress, generator."""
-    batch = _build_batch(run, index_B, view_B, **moment)
+    batch = _build_batch(run, fed, **moment)
     terms = {name: term.mean() for name, term in run.method(batch, run.own).items()}
     loss = sum(terms.values())
     run.optimizer.zero_grad(set_to_none=True)
@@ -105,21 +99,22 @@ def train_on_batch(
     return batch, loss, terms
 
 
-def _build_batch(run: Run, index_B: Tensor, view_B: Tensor, **moment: Any) -> Batch:
-    image_BCHW = normalise(run.augment.gather(run.padded_NCHW, index_B, view_B), run.images.info)
+def _build_batch(run: Run, fed: Fed, **moment: Any) -> Batch:
     needs = run.method.needs
     teacher = None
     if run.teacher is not None:
         with torch.no_grad():
-            teacher = _ask(run.teacher, image_BCHW, needs)
+            teacher = _ask(run.teacher, fed.image_BCHW, needs)
     return Batch(
-        student=_ask(run.student, image_BCHW, needs),
+        student=_ask(run.student, fed.image_BCHW, needs),
         teacher=teacher,
-        label_B=run.images.train.label_N[index_B],
+        label_B=fed.label_B,
+        soft_label_BC=fed.soft_label_BC,
+        label_smoothing=run.config.label_smoothing,
         student_classifier=run.student.classifier if needs.classifier else None,
         teacher_classifier=run.teacher.classifier if needs.classifier and run.teacher is not None else None,
-        index_B=run.images.train_index_N[index_B.cpu()].to(index_B.device) if needs.index else None,
-        view_B=view_B,
+        index_B=fed.index_B if needs.index else None,
+        view_B=fed.view_B,
         **moment,
     )
 

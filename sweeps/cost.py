@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from analysis import tables
 from kdtrain.config import TrialConfig
@@ -21,7 +22,7 @@ from kdtrain.evaluate import BATCH, predict
 from kdtrain.images import DataInfo, Images, Split, load_info
 from kdtrain.method import asks_teacher, build_method
 from kdtrain.model import build_model
-from kdtrain.run import assemble_run
+from kdtrain.run import Run, assemble_run
 from kdtrain.train import train_on_batch
 from sweeps.asha import is_immune
 from sweeps.study import Arm, Study, Teacher
@@ -164,14 +165,17 @@ def measure_seconds_per_epoch(config: TrialConfig) -> float:
     info = load_info(config.data)
     with torch.random.fork_rng():
         run = assemble_run(config, _draw_images(config, info), teacher=_build_teacher(config, info))
-        index_B = torch.arange(config.batch_size, device=run.device)
-        view_B = torch.zeros_like(index_B)
+        place_B = torch.arange(config.batch_size, device=run.device)
         moment = {"epoch": 1, "progress": 0.0, "generator": torch.Generator()}
-        step_seconds = _time(lambda: train_on_batch(run, index_B, view_B, **moment), run.device)
+        step_seconds = _time(lambda: _step(run, place_B, moment), run.device)
         predict_seconds = _time(lambda: predict(run.network, run.images.test, info), run.device)
     steps = math.ceil(count_train_images(config, info) / config.batch_size)
     measured = 0 if config.train_on == "train+validation" else config.validation
     return steps * step_seconds + measured / len(run.images.test) * predict_seconds
+
+
+def _step(run: Run, place_B: Tensor, moment: Mapping[str, Any]) -> None:
+    train_on_batch(run, run.feed.gather(place_B, torch.zeros_like(place_B)), **moment)
 
 
 def _draw_images(config: TrialConfig, info: DataInfo) -> Images:

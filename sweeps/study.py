@@ -12,7 +12,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import ValidationError
 
-from kdtrain.config import TrialConfig, digest
+from kdtrain.config import TrialConfig, digest, drop_later_defaults
 from kdtrain.images import DataInfo, load_info
 from kdtrain.method import load_method
 from kdtrain.model import canonical_model
@@ -91,7 +91,7 @@ class Study:
             "pairs": [dataclasses.asdict(pair) for pair in self.pairs],
             "arms": [arm.to_json() for arm in self.arms],
             "teachers": [teacher.to_json() for teacher in self.teachers],
-            "fix": {**self.fix, "milestones": list(self.fix["milestones"])},
+            "fix": drop_later_defaults({**self.fix, "milestones": list(self.fix["milestones"])}),
             "search": self.search.model_dump(),
             "stop": self.stop.model_dump(),
             "repeat": self.repeat.to_json(),

@@ -85,5 +85,5 @@ def _draw_outputs(needs: Needs, card: Card, count: int, size: float, generator: 
     return Outputs(
         logits_BC=size * draw(card.num_classes),
         pooled_BD=draw(card.pooled_width) if needs.pooled else None,
-        maps={name: draw(*card.map_shapes[name]) for name in needs.maps},
+        maps={name: draw(*shape) for name, shape in card.map_shapes.items()} if needs.maps else {},
     )

@@ -10,14 +10,16 @@ from kdtrain.__main__ import main
 from kdtrain.config import TrialConfig
 from tests.kdtrain.trials import make_config
 
-PLACE = {"device": "cuda:1", "data_root": "/data", "download": True, "weights_dir": "/weights"}
+PLACE = {"device": "cuda:1", "data_root": "/data", "download": True, "weights_dir": "/weights", "workers": 2}
 LOOK = {"measure_test": True, "test_curve": True}
 OTHER = {
     "data": "cifar10", "student": "resnet20", "method": "kd", "settings": {"weight": 2.0}, "validation": 300,
     "split_seed": 1, "train_on": "train+validation", "train_images": 50, "augment": "none", "padding": 2, "epochs": 5,
     "batch_size": 16, "lr": 0.2, "momentum": 0.5, "nesterov": True, "weight_decay": 0.0, "schedule": "step",
     "milestones": (0.5,), "decay": 0.2, "warmup_epochs": 1, "seed": 1, "epoch_rule": "best_val", "measure_test": True,
-    "deterministic": True,
+    "deterministic": True, "image_size": 16, "rand_augment": 2, "rand_magnitude": 5, "erasing": 0.25, "mixup": 0.8,
+    "cutmix": 1.0, "mix_probability": 0.5, "label_smoothing": 0.1, "min_lr": 1e-5, "poly_power": 2.0,
+    "optimizer": "adamw", "decay_norms": False, "clip_norm": 5.0, "precision": "bf16",
 }
 
 
@@ -48,7 +50,11 @@ def test_the_identity_of_a_trial_never_changes():
         ({"epochs": 0}, "epochs: 0 is below 1"),
         ({"batch_size": 1}, "batch_size: 1 is below 2"),
         ({"lr": float("nan")}, "lr: nan is not a positive number"),
-        ({"schedule": "cosin"}, "schedule: 'cosin' is none of constant, step, cosine"),
+        ({"schedule": "cosin"}, "schedule: 'cosin' is none of constant, step, exponential, cosine"),
+        ({"erasing": 1.5}, r"erasing: 1\.5 is above 1"),
+        ({"clip_norm": 0.0}, r"clip_norm: 0\.0 is not above 0"),
+        ({"image_size": 0}, "image_size: 0 is below 1"),
+        ({"optimizer": "adam"}, "optimizer: 'adam' is none of sgd, adamw"),
         ({"epoch_rule": "best_val", "validation": 0}, "epoch_rule: best_val needs a validation split"),
         ({"test_curve": True}, "test_curve: needs measure_test: a trial that settings are selected on never sees test"),
         ({"teacher": "resnet20"}, "teacher and teacher_id go together"),

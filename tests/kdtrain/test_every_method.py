@@ -45,7 +45,7 @@ def _build(name: str, settings: dict, num_classes: int = 5,
     method = build_method(name, settings)
     student, teacher = make_cards(num_classes)
     torch.manual_seed(0)
-    own = method.build(student, teacher if method.needs.teacher_logits else None, num_classes)
+    own = method.build(student, teacher if method.needs.teacher_logits else None, num_classes, num_images=100)
     return method, None if own is None else own.to(dtype)
 
 

@@ -1,0 +1,67 @@
+"""What a trial is fed: for each epoch its train images once, in the epoch's order, augmented, in batches.
+
+Order and views are functions of (seed, epoch), never of who trains beside it.  N images, B batch, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from kdtrain.augment import Augment, normalise
+from kdtrain.config import TrialConfig
+from kdtrain.images import Images
+from kdtrain.randomness import make_generator
+
+
+@dataclass(frozen=True)
+class Fed:
+    """A batch as the networks get it, on their device."""
+
+    image_BCHW: Tensor                      # float32, standardised by channel
+    label_B: Tensor                         # int64
+    index_B: Tensor                         # int64 position in the data set's own train set
+    view_B: Tensor | None = None            # int64 number of the augmented view, where views are finite
+    soft_label_BC: Tensor | None = None     # a mixed label; label_B is then its argmax
+
+
+class GatheredFeed:
+    """Images in memory under a finite set of views: a batch is one gather on the device."""
+
+    def __init__(self, images: Images, config: TrialConfig, device: torch.device) -> None:
+        self._info, self._config, self._device = images.info, config, device
+        self._augment = Augment(config.augment, config.padding)
+        self._padded_NCHW = self._augment.pad(images.train.image_NCHW.to(device))
+        self._label_N = images.train.label_N.to(device)
+        self._index_N = images.train_index_N.to(device)
+
+    @property
+    def memory_format(self) -> str:
+        return "contiguous" if self._padded_NCHW.is_contiguous() else "channels_last"
+
+    def read_epoch(self, epoch: int) -> Iterator[tuple[float, Fed]]:
+        """The share of the epoch that is done, in [0, 1), and the next batch."""
+        num_images, seed = len(self._label_N), self._config.seed
+        order_N = torch.randperm(num_images, generator=make_generator(seed, epoch, "order")).to(self._device)
+        view_N = self._augment.draw(num_images, make_generator(seed, epoch, "views")).to(self._device)
+        batches = [place_B for place_B in order_N.split(self._config.batch_size) if len(place_B) > 1]  # for batch norm
+        for step, place_B in enumerate(batches):
+            yield step / len(batches), self.gather(place_B, view_N[place_B])
+
+    def gather(self, place_B: Tensor, view_B: Tensor) -> Fed:
+        """The images at these places of the trial's train images, in these views."""
+        image_BCHW = self._augment.gather(self._padded_NCHW, place_B, view_B)
+        return Fed(
+            image_BCHW=normalise(image_BCHW, self._info),
+            label_B=self._label_N[place_B],
+            index_B=self._index_N[place_B],
+            view_B=view_B,
+        )
+
+
+def build_feed(images: Images, config: TrialConfig, device: torch.device) -> GatheredFeed:
+    """The trial's own feed."""
+    return GatheredFeed(images, config, device)
