@@ -64,7 +64,7 @@ class Stateful(Distillation):
     needs: ClassVar[Needs] = Needs(pooled=True, index=True)
     weight: float = 0.5
 
-    def build(self, student, teacher, num_classes):
+    def build(self, student, teacher, num_classes, *, num_images):
         return nn.Sequential(
             nn.Linear(student.pooled_width, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, num_classes)
         )
