@@ -32,7 +32,7 @@ def list_recipes() -> list[str]:
     return sorted(RECIPES)
 
 
-def load_recipe(name: str) -> dict[str, Any]:
+def load_recipe(name: str, model: str | None = None) -> dict[str, Any]:
     """The recipe's fields of a TrialConfig. Raises ValueError for an unknown name."""
     if name not in RECIPES:
         raise ValueError(describe_unknown("recipe", name, RECIPES))

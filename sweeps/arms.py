@@ -133,19 +133,25 @@ def check_common(common: Mapping[str, Range], training: Mapping[str, Any], probl
 
 
 def build_arms(
-    pairs: Iterable[Pair], methods: Iterable[LabelledMethod], common: Mapping[str, Range], training: Mapping[str, Any]
+    pairs: Iterable[Pair],
+    methods: Iterable[LabelledMethod],
+    common: Mapping[str, Range],
+    training: Mapping[str, Mapping[str, Any]],
 ) -> tuple[tuple[Arm, ...], list[str]]:
-    """All arms in the order of the file, and warnings. A method without a teacher has one arm for each student."""
+    """All arms in the order of the file, and warnings. A method without a teacher has one arm for each student.
+
+    `training`: student -> every training field.
+    """
     arms: dict[str, Arm] = {}
     warnings: list[str] = []
-    methods = [(method, *_list_first(method, common, training)) for method in methods]
-    for _, _, found in methods:
-        warnings += found
+    methods = list(methods)
     for pair in pairs:
-        for method, first, _ in methods:
+        for method in methods:
+            first, found = _list_first(method, pair, common, training[pair.student])
+            warnings += found
             arm = _build_arm(pair, method, common, first=first, index=len(arms))
             arms.setdefault(arm.arm_id, arm)
-    return tuple(arms.values()), warnings
+    return tuple(arms.values()), list(dict.fromkeys(warnings))
 
 
 def _build_arm(pair: Pair, method: LabelledMethod, common: Mapping[str, Range], *, first: Any, index: int) -> Arm:
@@ -245,7 +251,7 @@ def _refuse_idle_ranges(labels: Mapping[str, str], tune: Mapping[str, Any], prob
 
 
 def _list_first(
-    method: LabelledMethod, common: Mapping[str, Range], training: Mapping[str, Any]
+    method: LabelledMethod, pair: Pair, common: Mapping[str, Range], training: Mapping[str, Any]
 ) -> tuple[tuple[dict[str, Value], ...], list[str]]:
     """The points that the arm's search begins with, and a warning for each point of the paper that does not fit."""
     defaults = list_settings(method.method)
@@ -253,7 +259,8 @@ def _list_first(
               if found.contains(training[name])}
     points: list[dict[str, Value]] = []
     warnings = []
-    for given in method.method.paper_settings or [{}]:
+    teacher = pair.teacher if method.needs_teacher else None
+    for given in method.method.list_paper_settings(data=pair.data, teacher=teacher, student=pair.student) or [{}]:
         paper = {name: cast_setting(value, defaults[name]) for name, value in given.items()}
         misfit = _find_misfit(paper, method, defaults)
         if misfit:

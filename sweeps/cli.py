@@ -116,18 +116,19 @@ def validate(
     """Check a study file and say what it comes to."""
     from sweeps import study as studies
     from sweeps.launch import show_warnings
+    from sweeps.resolved import resolve
 
     found = studies.load(study)
     facts = {"study": found.name, "study_id": found.study_id, "pairs": len(found.pairs), "arms": len(found.arms),
              "teachers": len(found.teachers), "warnings": list(found.warnings)}
     if as_json:
-        _print_json(facts | ({"resolved": found.to_json()} if show else {}))
+        _print_json(facts | ({"resolved": resolve(found)} if show else {}))
         return
     show_warnings(found, _messages())
     if show:
         import yaml
 
-        sys.stdout.write(yaml.safe_dump(found.to_json(), sort_keys=False))
+        sys.stdout.write(yaml.safe_dump(resolve(found), sort_keys=False))
     else:
         counts = ", ".join(count(facts[f"{noun}s"], noun) for noun in ("pair", "arm", "teacher"))
         sys.stdout.write(f"{found.name} is valid: {counts}\n")

@@ -32,7 +32,7 @@ from sweeps.asha import list_rungs
 from sweeps.problems import Problems
 from sweeps.schema import Data, Failure, PairEntry, Repeat, Resources, Search, Stop, StudyFile, Teachers, list_problems
 from sweeps.space import Value
-from sweeps.training import Teacher, data_fields, resolve_student, resolve_teachers
+from sweeps.training import Teacher, data_fields, list_exceptions, resolve_student, resolve_teachers
 
 __all__ = ["Arm", "Pair", "Study", "Teacher", "list_studies", "load", "parse"]
 
@@ -50,6 +50,7 @@ class Study:
     arms: tuple[Arm, ...]
     teachers: tuple[Teacher, ...]
     fix: Mapping[str, Any]          # every training field of a TrialConfig
+    exceptions: Mapping[str, Mapping[str, Any]]   # student -> the fields of `fix` that its recipe has otherwise
     search: Search
     stop: Stop
     repeat: Repeat
@@ -92,6 +93,7 @@ class Study:
             "arms": [arm.to_json() for arm in self.arms],
             "teachers": [teacher.to_json() for teacher in self.teachers],
             "fix": drop_later_defaults({**self.fix, "milestones": list(self.fix["milestones"])}),
+            **({"exceptions": self.exceptions} if self.exceptions else {}),  # else a study is the one it always was
             "search": self.search.model_dump(),
             "stop": self.stop.model_dump(),
             "repeat": self.repeat.to_json(),
@@ -121,7 +123,7 @@ class Study:
         own = {name: value for name, value in searched.items() if name not in COMMON_DEFAULTS}
         return TrialConfig(
             **data_fields(self.data),
-            **{**self.fix, **shared},
+            **{**self.fix, **self.exceptions.get(arm.student, {}), **shared},
             student=arm.student,
             method=arm.method,
             settings={**defaults, **arm.fixed, **own},
@@ -173,16 +175,19 @@ def parse(text: str, source: str) -> Study:
     fix = resolve_student(file.fix, info, data, problems)
     problems.raise_any()
     check_common(common, fix, problems)
-    by_pair, warnings = resolve_teachers(teaching, pairs, student=fix, info=info, data=data, problems=problems)
+    exceptions = list_exceptions(file.fix, dict.fromkeys(pair.student for pair in pairs), info, data, problems)
+    by_pair, warnings = resolve_teachers(teaching, pairs, student=file.fix, info=info, data=data, problems=problems)
     problems.raise_any()
 
     teacher_ids = {key: teacher.teacher_id for key, teacher in by_pair.items()}
     planned = tuple(
         Pair(data.name, pair.teacher, teacher_ids[pair.teacher, pair.teacher_seed], pair.student) for pair in pairs
     )
-    arms, misfits = build_arms(planned, methods, common, fix)
+    training = {pair.student: {**fix, **exceptions.get(pair.student, {})} for pair in planned}
+    arms, misfits = build_arms(planned, methods, common, training)
     study = Study(
         name=file.study, data=data, pairs=planned, arms=arms, teachers=tuple(dict.fromkeys(by_pair.values())), fix=fix,
+        exceptions=exceptions,
         search=file.search, stop=file.stop, repeat=file.repeat, resources=file.resources, failure=file.failure,
         warnings=(), source_text=text,
     )

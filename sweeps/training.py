@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,17 +49,34 @@ def data_fields(data: Data) -> dict[str, Any]:
     }
 
 
-def resolve_student(given: Training, info: DataInfo, data: Data, problems: Problems) -> dict[str, Any]:
-    """Every training field of the students. What is wrong goes to `problems`."""
-    start = {**_DEFAULTS, "augment": info.augment, "padding": info.padding}
-    return _resolve(given, start, "fix", {**data_fields(data), "student": "any"}, problems)
+def resolve_student(
+    given: Training, info: DataInfo, data: Data, problems: Problems, *, model: str | None = None
+) -> dict[str, Any]:
+    """Every training field of the students; with `model` those of this model, for which a recipe may have its own.
+
+    What is wrong goes to `problems`.
+    """
+    return _resolve(given, _start(info), "fix", {**data_fields(data), "student": model or "any"}, problems)
+
+
+def list_exceptions(
+    given: Training, models: Iterable[str], info: DataInfo, data: Data, problems: Problems
+) -> dict[str, dict[str, Any]]:
+    """The training fields in which a model differs from the others, for each that does: a recipe's own rules."""
+    common = resolve_student(given, info, data, problems)
+    exceptions = {}
+    for model in models:
+        fields = resolve_student(given, info, data, problems, model=model)
+        if changed := {name: value for name, value in fields.items() if value != common.get(name)}:
+            exceptions[model] = changed
+    return exceptions
 
 
 def resolve_teachers(
     teachers: Teachers,
     pairs: list[PairEntry],
     *,
-    student: Mapping[str, Any],
+    student: Training,
     info: DataInfo,
     data: Data,
     problems: Problems,
@@ -79,10 +96,9 @@ def resolve_teachers(
             problems.add(f"pairs[{place}].teacher_seed: {seed} is none of the teacher's seeds {list(seeds)}")
             continue
         used.setdefault(pair.teacher, set()).add(seed)
+        start = _start(info)
         if given.recipe is None:
-            start = dict(student)
-        else:
-            start = {**_DEFAULTS, "augment": info.augment, "padding": info.padding}
+            start = resolve_student(student, info, data, problems, model=pair.teacher)
         identity = {**data_fields(data), "student": pair.teacher, "seed": seed, "measure_test": True}
         fields = _resolve(given, start, where, identity, problems)
         if fields:
@@ -92,12 +108,17 @@ def resolve_teachers(
     return planned, _list_unused_seeds(teachers, used)
 
 
+def _start(info: DataInfo) -> dict[str, Any]:
+    """The training fields before recipe and study: the defaults, and the data set's own augmentation."""
+    return {**_DEFAULTS, "augment": info.augment, "padding": info.padding}
+
+
 def _resolve(
     given: Training, start: dict[str, Any], where: str, identity: Mapping[str, Any], problems: Problems
 ) -> dict[str, Any]:
     """Every training field, checked by building a trial of it; empty where something is wrong."""
     with problems.collect(f"{where}.recipe: "):
-        recipe = {} if given.recipe is None else load_recipe(given.recipe)
+        recipe = {} if given.recipe is None else load_recipe(given.recipe, identity["student"])
         with problems.collect(f"{where}."):
             fields = _settle({**start, **recipe, **given.given()}, given)
             TrialConfig(**{**identity, **fields})

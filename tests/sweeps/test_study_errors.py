@@ -93,7 +93,7 @@ def test_a_split_that_the_data_set_cannot_give_is_refused(old, new, beginning):
     ("new", "beginning"),
     [
         ("recipe: smal", "fix.recipe: no recipe `smal`. Did you mean `small`? Known: crd, small"),
-        ("schedule: cosin", "fix.schedule: 'cosin' is none of constant, step, cosine"),
+        ("schedule: cosin", "fix.schedule: 'cosin' is none of constant, step, exponential, cosine"),
         ("lr: 0", "fix.lr: 0.0 is not a positive number"),
         ("batch_size: 1", "fix.batch_size: 1 is below 2"),
         ("recipe: small, decay: 0.5", "fix.decay: has no effect with schedule cosine\n\nhint: write schedule: step"),
