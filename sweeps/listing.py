@@ -13,8 +13,10 @@ from kdtrain.images import list_data, load_info
 from kdtrain.method import Needs, list_methods, load_method
 from kdtrain.model import list_models
 from kdtrain.names import list_modules
-from kdtrain.recipes import list_recipes, load_recipe
+from kdtrain.recipes import Recipe, describe_recipe, list_recipes
 from sweeps import study as studies
+
+_SHOWN_OF_A_RECIPE = ("batch_size", "lr", "weight_decay", "schedule")   # `kdsweep validate --show` prints all
 
 Row = dict[str, str]
 """name, about, source, needs; all texts, empty where there is nothing to say."""
@@ -83,8 +85,17 @@ def _describe_study(name: str) -> Row:
 
 
 def _describe_recipe(name: str) -> Row:
-    fields = load_recipe(name)
-    return {"about": ", ".join(f"{key} {_join(value)}" for key, value in fields.items()), "source": "", "needs": ""}
+    recipe = describe_recipe(name)
+    fields = ", ".join(f"{key} {_join(recipe.fields[key])}" for key in _SHOWN_OF_A_RECIPE)
+    return {"about": f"{recipe.about} ({fields})", "source": recipe.source, "needs": _describe_exceptions(recipe)}
+
+
+def _describe_exceptions(recipe: Recipe) -> str:
+    """`ShuffleV1: lr 0.01`: what a model of that name needs instead."""
+    return "; ".join(
+        f"{model}: {', '.join(f'{key} {_join(value)}' for key, value in fields.items())}"
+        for model, fields in recipe.by_model.items()
+    )
 
 
 def _join(value: object) -> str:
