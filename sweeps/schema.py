@@ -53,8 +53,22 @@ class Training(Section):
     milestones: tuple[Annotated[Number, Field(gt=0, lt=1)], ...] | None = None
     decay: Annotated[Number, Field(gt=0)] | None = None
     warmup_epochs: Count | None = None
+    min_lr: Number | None = None
+    poly_power: Number | None = None
+    optimizer: str | None = None
+    decay_norms: bool | None = None
+    clip_norm: Number | None = None
+    precision: str | None = None
     augment: str | None = None
     padding: Count | None = None
+    image_size: Count | None = None
+    rand_augment: Count | None = None
+    rand_magnitude: Count | None = None
+    erasing: Number | None = None
+    mixup: Number | None = None
+    cutmix: Number | None = None
+    mix_probability: Number | None = None
+    label_smoothing: Number | None = None
     deterministic: bool | None = None
 
     def given(self) -> dict[str, Any]:

@@ -15,8 +15,18 @@ from kdtrain.teachers import name_teacher
 from sweeps.problems import Problems
 from sweeps.schema import TRAINING_FIELDS, Data, PairEntry, Teachers, Teaching, Training
 
-_STEP_ONLY = ("milestones", "decay")
 _DEFAULTS = {f.name: f.default for f in dataclasses.fields(TrialConfig) if f.name in TRAINING_FIELDS}
+_ACTS_WITH = {  # a field, and the values of another with which alone it has an effect
+    "milestones": ("schedule", ("step",)),
+    "decay": ("schedule", ("step", "exponential")),
+    "min_lr": ("schedule", ("cosine", "linear", "poly")),
+    "poly_power": ("schedule", ("poly",)),
+    "warmup_epochs": ("schedule", ("constant", "step", "exponential", "cosine", "linear", "poly")),
+    "momentum": ("optimizer", ("sgd",)),
+    "nesterov": ("optimizer", ("sgd",)),
+    "padding": ("augment", ("crop", "crop_flip")),
+}
+_ACTS_ABOVE_0 = {"rand_magnitude": ("rand_augment",), "mix_probability": ("mixup", "cutmix")}
 
 
 @dataclass(frozen=True)
@@ -128,24 +138,37 @@ def _resolve(
 
 def _settle(fields: dict[str, Any], given: Training) -> dict[str, Any]:
     """The fields without what has no effect, so that equal trainings are equal trials. Raises ValueError."""
+    _refuse_half_schedules(fields, given)
+    for name, (other, values) in _ACTS_WITH.items():
+        if fields[other] not in values:
+            _forget(name, fields, given, other=other, hint=f"write {other}: {' or '.join(values)}")
+    for name, others in _ACTS_ABOVE_0.items():
+        if not any(fields[other] for other in others):
+            _forget(name, fields, given, other=others[0], hint=f"write {' or '.join(others)} above 0")
+    if fields["warmup_epochs"] >= fields["epochs"]:
+        raise ValueError(f"warmup_epochs: {fields['warmup_epochs']} is not below epochs {fields['epochs']}")
+    if not fields["mix_probability"]:
+        raise ValueError("mix_probability: 0 mixes no batch\n\nhint: write mixup: 0 and cutmix: 0")
+    return fields
+
+
+def _refuse_half_schedules(fields: Mapping[str, Any], given: Training) -> None:
+    """Raises ValueError where the schedule lacks what only the study can say, or its milestones do not rise."""
     if fields["schedule"] == "step" and not fields["milestones"]:
         hint = "write shares of the epochs, such as [0.625, 0.75, 0.875]"
         raise ValueError(f"milestones: a step schedule needs them\n\nhint: {hint}")
     if list(fields["milestones"]) != sorted(set(fields["milestones"])):
         raise ValueError(f"milestones: {list(fields['milestones'])} do not rise")
-    if fields["schedule"] != "step":
-        for name in _STEP_ONLY:
-            if getattr(given, name) is not None:
-                schedule = fields["schedule"]
-                raise ValueError(f"{name}: has no effect with schedule {schedule}\n\nhint: write schedule: step")
-            fields[name] = _DEFAULTS[name]
-    if fields["augment"] == "none":
-        if given.padding:
-            raise ValueError("padding: has no effect with augment none")
-        fields["padding"] = 0
-    if fields["warmup_epochs"] >= fields["epochs"]:
-        raise ValueError(f"warmup_epochs: {fields['warmup_epochs']} is not below epochs {fields['epochs']}")
-    return fields
+    if given.schedule == "exponential" and given.decay is None:  # what is usual at a milestone is not after each epoch
+        hint = "write what lr is multiplied by after each epoch, such as 0.98"
+        raise ValueError(f"decay: an exponential schedule needs it\n\nhint: {hint}")
+
+
+def _forget(name: str, fields: dict[str, Any], given: Training, *, other: str, hint: str) -> None:
+    """Puts a field that has no effect at its default. Raises ValueError where the study asks for more than nothing."""
+    if getattr(given, name):
+        raise ValueError(f"{name}: has no effect with {other} {fields[other]}\n\nhint: {hint}")
+    fields[name] = _DEFAULTS[name]
 
 
 def _merge(teachers: Teachers, model: str) -> tuple[str, Teaching]:
