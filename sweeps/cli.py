@@ -24,6 +24,7 @@ from rich.text import Text
 
 from analysis import cli as analysis_cli
 from analysis.commands.printing import RowsFormat, RowsFormatOption, show_answer
+from sweeps import data_commands
 from sweeps.exits import GIVEN_UP, SOME_FAILED, find_exit_code
 from sweeps.figures import count, format_seconds
 from sweeps.interrupt import Interrupted
@@ -219,6 +220,7 @@ def build_app() -> typer.Typer:
     for verb in (run, resume, status, validate, plan, best, check, compact):
         app.command()(verb)
     app.command("list")(list_)
+    app.add_typer(data_commands.build_app(), name="data")
     analysis_cli.mount(app)
     return app
 

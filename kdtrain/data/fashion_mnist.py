@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kdtrain.images import DataInfo, Split
+from kdtrain.sources import debian, official, unpack_idx
 from kdtrain.torchvision_data import read_both
 from kdtrain.torchvision_ops import torchvision
 
@@ -17,9 +18,16 @@ INFO = DataInfo(
     validation=5_000,   # chosen by hand: a twelfth of train
     augment="crop_flip",
     padding=4,          # the usual one at 28x28 too, taken over from CIFAR
-    source="Fashion-MNIST, github.com/zalandoresearch/fashion-mnist: data.download: true gets it, "
+    source="Fashion-MNIST, github.com/zalandoresearch/fashion-mnist: kdsweep data get fashion_mnist gets it, "
     "or Debian's dataset-fashion-mnist gunzipped into ROOT/FashionMNIST/raw",
 )
+
+SOURCES = (
+    official(torchvision.datasets.FashionMNIST),
+    debian("dataset-fashion-mnist", unpack_idx("FashionMNIST", "usr/share/datasets/fashion-mnist")),
+)
+# Of Debian's files, whose MD5 are those on record elsewhere, such as f4a8712d... of train-images-idx3-ubyte
+SHA256 = "21aad080a5e96a3fcb882b59494caf34246facf76eb482bfc80b62d8b626c88e"
 
 
 def load(root: str | None, download: bool) -> tuple[Split, Split]:

@@ -17,8 +17,17 @@ NUM_TRAIN, NUM_TEST = 400, 200  # four and two images of each of 100 classes
 
 
 def write_fashion_mnist(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four idx files: a magic number, the sizes as big-endian int32, the bytes."""
-    raw = root / "FashionMNIST" / "raw"
+    """Four idx files."""
+    write_idx(root / "FashionMNIST" / "raw")
+
+
+def write_mnist(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four idx files."""
+    write_idx(root / "MNIST" / "raw")
+
+
+def write_idx(raw: Path) -> None:
+    """Images and labels of both parts: a magic number, the sizes as big-endian int32, the bytes."""
     raw.mkdir(parents=True)
     for part, count in (("train", NUM_TRAIN), ("t10k", NUM_TEST)):
         image_NHW, label_N = draw_images(count, 28, 28), _draw_labels(count, 10)
@@ -38,6 +47,7 @@ def write_cifar100(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 WRITERS: dict[str, Callable[[Path, pytest.MonkeyPatch], None]] = {
     "fashion_mnist": write_fashion_mnist,
+    "mnist": write_mnist,
     "cifar10": write_cifar10,
     "cifar100": write_cifar100,
 }
