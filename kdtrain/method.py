@@ -7,6 +7,7 @@ definition is a mean over samples, so that it can be selected or weighed; the lo
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -14,7 +15,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from kdtrain.names import list_modules, load_named, load_own
+from kdtrain.names import describe_unknown, list_modules, load_named, load_own
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Batch:
     teacher: Outputs | None = None
     soft_label_BC: Tensor | None = None     # a mixed label, rows sum to one; label_B is then its argmax
     label_smoothing: float = 0.0            # of the label's cross-entropy alone: see kdtrain/terms.py
+    label_logits_BC: Tensor | None = None   # what this cross-entropy is of, where a wrapper changed student.logits_BC
     student_classifier: nn.Linear | None = None
     teacher_classifier: nn.Linear | None = None
     index_B: Tensor | None = None           # int64 position in the data set's own train set
@@ -107,20 +109,32 @@ def list_methods() -> list[str]:
 
 
 def load_method(name: str) -> type[Distillation]:
-    """The class `Method` of kdtrain/methods/`name`.py, or a user's own `package.module:Name`. Raises ValueError."""
+    """The class `Method` of kdtrain/methods/`name`.py, a user's own `package.module:Name`, or `wrapper(method)`.
+
+    Raises ValueError.
+    """
+    if "(" in name or ")" in name:
+        from kdtrain.wrapper import load_wrapped  # which builds on this file
+
+        return load_wrapped(name)
     if ":" in name:
-        return load_own("method", name)
+        return _load_own_method(name)
+    if name in list_modules("kdtrain.wrappers"):
+        raise ValueError(f"`{name}` is a wrapper, and needs a method\n\nhint: write {name}(kd)")
     return load_named("method", name, room="kdtrain.methods").Method
+
+
+def _load_own_method(name: str) -> type[Distillation]:
+    found = load_own("method", name)
+    if isinstance(found, type) and issubclass(found, Distillation) and dataclasses.is_dataclass(found):
+        return found
+    raise ValueError(f"`{name}` is not a method\n\nhint: a method is a frozen dataclass derived from Distillation")
 
 
 def build_method(name: str, settings: Mapping[str, Any]) -> Distillation:
     """The method with its settings. Raises ValueError for a setting that the method does not have."""
-    import dataclasses
-
-    from kdtrain.names import describe_unknown
-
     method = load_method(name)
-    known = [f.name for f in dataclasses.fields(method)]
+    known = [found.name for found in dataclasses.fields(method)]
     for setting in settings:
         if setting not in known:
             raise ValueError(describe_unknown(f"setting of method {name}", setting, known or ["(none)"]))

@@ -1,6 +1,6 @@
 """What the loss terms of several methods are made of, in forms that stay finite at any finite logits.
 
-B batch, C classes, D the C - 1 classes that are not the target. Everything is per sample; nothing is averaged.
+B batch, C classes, D the C - 1 classes that are not the target, K a sample's labels. Everything is per sample.
 """
 
 from __future__ import annotations
@@ -18,10 +18,40 @@ def label_cross_entropy(batch: Batch) -> Tensor:
     A recipe's label smoothing acts here and nowhere else: what a method makes of the label itself is not smoothed.
     """
     smoothing = batch.label_smoothing
+    logits_BC = batch.student.logits_BC if batch.label_logits_BC is None else batch.label_logits_BC
     if batch.soft_label_BC is None:
-        return F.cross_entropy(batch.student.logits_BC, batch.label_B, reduction="none", label_smoothing=smoothing)
-    log_student_BC = batch.student.logits_BC.log_softmax(1)
+        return F.cross_entropy(logits_BC, batch.label_B, reduction="none", label_smoothing=smoothing)
+    log_student_BC = logits_BC.log_softmax(1)
     return (1 - smoothing) * cross_entropy(batch.soft_label_BC, log_student_BC) - smoothing * log_student_BC.mean(1)
+
+
+def label_distribution(batch: Batch) -> Tensor:
+    """label_BC: the soft label where there is one, else 1 on the label; without a recipe's label smoothing."""
+    if batch.soft_label_BC is not None:
+        return batch.soft_label_BC
+    logits_BC = batch.student.logits_BC
+    return F.one_hot(batch.label_B, logits_BC.shape[1]).to(logits_BC.dtype)
+
+
+def largest_labels(batch: Batch) -> tuple[Tensor, Tensor]:
+    """label_BK and value_BK: the label with value 1, or the soft label's two largest, of which the second may be 0."""
+    if batch.soft_label_BC is None:
+        label_B1 = batch.label_B[:, None]
+        return label_B1, torch.ones_like(label_B1, dtype=batch.student.logits_BC.dtype)
+    value_BK, label_BK = batch.soft_label_BC.topk(2, dim=1)
+    return label_BK, value_BK
+
+
+def self_weighed_loss(batch: Batch, *, smoothing: float, power: float) -> Tensor:
+    """-sum_k w_k log p_k over the largest labels, w_k = V_k + smoothing (p_k^power - mean(p_k^power)); (B,).
+
+    w has no gradient and the mean is over the batch: the target loss of tf-NKD, whose file derives it, and of USKD.
+    """
+    label_BK, value_BK = largest_labels(batch)
+    log_p_BK = batch.student.logits_BC.log_softmax(1).gather(1, label_BK)
+    confidence_BK = (power * log_p_BK.detach()).exp()
+    target_BK = value_BK + smoothing * (confidence_BK - confidence_BK.mean(0))
+    return -(torch.where(value_BK == 0, 0, target_BK) * log_p_BK).sum(1)
 
 
 def cross_entropy(target_BC: Tensor, log_student_BC: Tensor) -> Tensor:

@@ -1,0 +1,1 @@
+"""One file a wrapper: its class is called Wrapper."""
