@@ -137,25 +137,45 @@ _LEAST = {
 _MOST = {"rand_magnitude": 30, "erasing": 1, "mix_probability": 1, "label_smoothing": 1}
 
 
-def _check(config: TrialConfig) -> None:
+def check_choices(fields: Mapping[str, Any]) -> None:
+    """Raises ValueError where a field of a trial has a value that is none of its choices."""
     for name, choices in _CHOICES.items():
-        if getattr(config, name) not in choices:
-            raise ValueError(f"{name}: {getattr(config, name)!r} is none of {', '.join(choices)}")
+        if name in fields and fields[name] not in choices:
+            raise ValueError(f"{name}: {fields[name]!r} is none of {', '.join(choices)}")
+
+
+def _check(config: TrialConfig) -> None:
+    check_choices(vars(config))
     for name, least in _LEAST.items():
         if not getattr(config, name) >= least:
             raise ValueError(f"{name}: {getattr(config, name)!r} is below {least}")
+        if not getattr(config, name) < float("inf"):
+            raise ValueError(f"{name}: {getattr(config, name)!r} is not a finite number")
     for name, most in _MOST.items():
         if getattr(config, name) > most:
             raise ValueError(f"{name}: {getattr(config, name)!r} is above {most}")
-    if config.clip_norm is not None and not config.clip_norm > 0:
-        raise ValueError(f"clip_norm: {config.clip_norm!r} is not above 0")
+    if config.clip_norm is not None and not 0 < config.clip_norm < float("inf"):
+        raise ValueError(f"clip_norm: {config.clip_norm!r} is not a number above 0")
     if config.image_size is not None and config.image_size < 1:
         raise ValueError(f"image_size: {config.image_size!r} is below 1")
     if not 0 < config.lr < float("inf"):
         raise ValueError(f"lr: {config.lr!r} is not a positive number")
+    _check_optimizer(config)
     if config.epoch_rule == "best_val" and (config.train_on != "train" or not config.validation):
         raise ValueError("epoch_rule: best_val needs a validation split that is not trained on")
     if config.test_curve and not config.measure_test:
         raise ValueError("test_curve: needs measure_test: a trial that settings are selected on never sees test")
     if (config.teacher is None) != (config.teacher_id is None):
         raise ValueError("teacher and teacher_id go together: a teacher's model and which weights of it")
+
+
+def _check_optimizer(config: TrialConfig) -> None:
+    if config.lr < config.min_lr:
+        raise ValueError(f"lr: {config.lr!r} is below min_lr {config.min_lr!r}")
+    if config.schedule == "one_cycle" and config.warmup_epochs:
+        raise ValueError("warmup_epochs: has no effect with schedule one_cycle, which begins with a rise of its own")
+    for name in ("momentum", "nesterov"):  # a search over them would try one training under many names
+        if config.optimizer == "adamw" and getattr(config, name) != getattr(TrialConfig, name):
+            raise ValueError(f"{name}: has no effect with optimizer adamw\n\nhint: write optimizer: sgd")
+    if config.nesterov and not config.momentum:
+        raise ValueError("nesterov: needs a momentum above 0")

@@ -21,6 +21,7 @@ from kdtrain.images import DataInfo, Images, Split, load_images
 from kdtrain.method import Card, Distillation, asks_teacher, build_method
 from kdtrain.model import build_model, describe_model
 from kdtrain.optim import build_optimizer
+from kdtrain.precision import build_scaler, check_precision, name_arithmetic
 from kdtrain.randomness import derive_seed
 from kdtrain.teachers import load_teacher
 
@@ -38,6 +39,7 @@ class Run:
     own: nn.Module | None                         # the method's parameters
     teacher: nn.Module | None
     optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler                  # of the loss; passes it on as it is but in float16
     student_params: int
     student_macs: int
     teacher_logits_val_NC: Tensor | None          # for agreement
@@ -90,6 +92,7 @@ class Run:
             "epoch": self.epoch,
             "modules": self._modules_state(),
             "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
             "rows": self.rows,
             "test_curve": self.test_curve,
             "evals": self.evals,
@@ -108,19 +111,23 @@ class Run:
             )
         self._load_modules(state["modules"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state.get("scaler", {}))  # a state of before there was float16 has none
         self.test_curve = curve if self.config.test_curve else []
         for name in ("epoch", "rows", "evals", "best", "spent"):
             setattr(self, name, state[name])
 
     def facts(self) -> dict[str, Any]:
-        """What is true of the whole trial: sizes, how its teacher was asked, how it computes."""
+        """What is true of the whole trial: sizes, how its teacher was asked, how it computes.
+
+        `precision` is the arithmetic of student and teacher alike: a live teacher's logits are rounded as it says.
+        """
         return {
             "student_params": self.student_params,
             "deployed_params": sum(p.numel() for p in self.network.parameters()),
             "student_macs": self.student_macs,
             "teacher_pass": "live" if self.teacher is not None else "none",
             "deterministic": self.device.type == "cpu" or self.config.deterministic,
-            "precision": _find_precision(self.student, self.device),
+            "precision": name_arithmetic(self.config.precision, self.student, self.device),
             "memory_format": self.feed.memory_format,
         }
 
@@ -148,6 +155,7 @@ def build_run(config: TrialConfig) -> Run:
 def assemble_run(config: TrialConfig, images: Images, *, teacher: nn.Module | None) -> Run:
     """The same from images and a teacher that are there already. `teacher`: frozen, where the method asks for one."""
     device = prepare_device(config)
+    check_precision(config.precision, device)
     images = _move_images(images, device)
     method = build_method(config.method, config.settings)
     if method.needs.views != 1:
@@ -160,10 +168,7 @@ def assemble_run(config: TrialConfig, images: Images, *, teacher: nn.Module | No
         teacher_logits = {
             name: predict(teacher, split, images.info) for name, split in measured.items() if split is not None
         }
-    student.to(device)
-    trained = list(student.parameters())
-    if own is not None:
-        trained += list(own.to(device).parameters())
+    trained = [module.to(device) for module in (student, own) if module is not None]
     return Run(
         config=config,
         device=device,
@@ -174,6 +179,7 @@ def assemble_run(config: TrialConfig, images: Images, *, teacher: nn.Module | No
         own=own,
         teacher=teacher,
         optimizer=build_optimizer(trained, config),
+        scaler=build_scaler(config.precision, device),
         student_params=card.params,
         student_macs=card.macs,
         teacher_logits_val_NC=teacher_logits.get("val"),
@@ -184,8 +190,10 @@ def assemble_run(config: TrialConfig, images: Images, *, teacher: nn.Module | No
 def build_modules(config: TrialConfig, info: DataInfo) -> tuple[nn.Module, nn.Module | None, Card]:
     """The student and the method's own parameters before the first epoch, and what the student offers.
 
-    Needs neither data nor a teacher's weights.
+    Needs neither data nor a teacher's weights. What models offer is measured at the size that the trial trains at.
     """
+    if config.image_size is not None:
+        info = replace(info, size=(config.image_size, config.image_size))
     method = build_method(config.method, config.settings)
     torch.manual_seed(derive_seed(config.seed, 0, "weights"))
     student = build_model(config.student, info.num_classes, info.channels)
@@ -223,17 +231,6 @@ def _copy_to_cpu(state: Any) -> Any:
     if isinstance(state, dict):
         return {name: _copy_to_cpu(value) for name, value in state.items()}
     return state.detach().cpu().clone() if isinstance(state, Tensor) else state
-
-
-def _find_precision(student: nn.Module, device: torch.device) -> str:
-    """The type of the weights; tf32 where a GPU may round them so: cuDNN's convolutions do unless they are told not to.
-
-    TF32 came with compute capability 8.0 (Ampere).
-    """
-    dtype = next(student.parameters()).dtype
-    is_allowed = torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32
-    can_round = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
-    return "tf32" if dtype == torch.float32 and is_allowed and can_round else str(dtype).removeprefix("torch.")
 
 
 def _measure_peak_bytes(device: torch.device) -> int:

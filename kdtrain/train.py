@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,10 @@ from kdtrain.config import TrialConfig
 from kdtrain.evaluate import measure, predict
 from kdtrain.feed import Fed
 from kdtrain.images import Split
-from kdtrain.method import Batch, Needs, Outputs
-from kdtrain.optim import compute_lr, set_lr
+from kdtrain.method import Batch, Outputs
+from kdtrain.mixing import mix
+from kdtrain.optim import clip_gradients, compute_lr, set_lr
+from kdtrain.precision import autocast, to_float32
 from kdtrain.randomness import derive_seed, make_generator
 from kdtrain.run import Run, build_run
 
@@ -70,6 +72,7 @@ def _train_one_epoch(run: Run, epoch: int) -> dict[str, Any]:
     config = run.config
     torch.manual_seed(derive_seed(config.seed, epoch, "modules"))  # for dropout and the like
     method_generator = make_generator(config.seed, epoch, "method")
+    mixing_generator = make_generator(config.seed, epoch, "mixing")
     sums = _Sums()
     run.student.train()
     if run.own is not None:
@@ -79,7 +82,7 @@ def _train_one_epoch(run: Run, epoch: int) -> dict[str, Any]:
         elapsed = epoch - 1 + share
         set_lr(run.optimizer, compute_lr(config, elapsed))
         moment = {"epoch": epoch, "progress": elapsed / config.epochs, "generator": method_generator}
-        sums.add(*train_on_batch(run, fed, **moment))
+        sums.add(*train_on_batch(run, _mix(run, fed, mixing_generator), **moment))
     return {
         "epoch": epoch,
         "lr": compute_lr(config, epoch - 1),
@@ -94,9 +97,28 @@ def train_on_batch(run: Run, fed: Fed, **moment: Any) -> tuple[Batch, Tensor, di
     terms = {name: term.mean() for name, term in run.method(batch, run.own).items()}
     loss = sum(terms.values())
     run.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    run.optimizer.step()
+    run.scaler.scale(loss).backward()
+    if run.config.clip_norm is not None:
+        run.scaler.unscale_(run.optimizer)
+        clip_gradients(run.optimizer, run.config.clip_norm)
+    run.scaler.step(run.optimizer)
+    run.scaler.update()
     return batch, loss, terms
+
+
+def _mix(run: Run, fed: Fed, generator: torch.Generator) -> Fed:
+    """The batch as the recipe mixes it, once for student and teacher; `index_B` stays that of its own images."""
+    config = run.config
+    image_BCHW, label_B, soft_label_BC = mix(
+        fed.image_BCHW,
+        fed.label_B,
+        num_classes=run.images.info.num_classes,
+        mixup=config.mixup,
+        cutmix=config.cutmix,
+        probability=config.mix_probability,
+        generator=generator,
+    )
+    return replace(fed, image_BCHW=image_BCHW, label_B=label_B, soft_label_BC=soft_label_BC)
 
 
 def _build_batch(run: Run, fed: Fed, **moment: Any) -> Batch:
@@ -104,9 +126,9 @@ def _build_batch(run: Run, fed: Fed, **moment: Any) -> Batch:
     teacher = None
     if run.teacher is not None:
         with torch.no_grad():
-            teacher = _ask(run.teacher, fed.image_BCHW, needs)
+            teacher = _ask(run, run.teacher, fed.image_BCHW)
     return Batch(
-        student=_ask(run.student, fed.image_BCHW, needs),
+        student=_ask(run, run.student, fed.image_BCHW),
         teacher=teacher,
         label_B=fed.label_B,
         soft_label_BC=fed.soft_label_BC,
@@ -119,15 +141,22 @@ def _build_batch(run: Run, fed: Fed, **moment: Any) -> Batch:
     )
 
 
-def _ask(model: nn.Module, image_BCHW: Tensor, needs: Needs) -> Outputs:
-    """The model's outputs, features only where they are needed: they cost memory."""
-    if needs.pooled or needs.maps:
-        return model.outputs(image_BCHW)
-    return Outputs(logits_BC=model(image_BCHW).float(), pooled_BD=None, maps={})
+def _ask(run: Run, model: nn.Module, image_BCHW: Tensor) -> Outputs:
+    """The model's outputs in float32, computed in the trial's precision; features only where the method needs them."""
+    needs = run.method.needs
+    with autocast(run.config.precision, run.device):
+        if needs.pooled or needs.maps:  # features cost memory
+            outputs = model.outputs(image_BCHW)
+        else:
+            outputs = Outputs(logits_BC=model(image_BCHW), pooled_BD=None, maps={})
+    return to_float32(outputs)
 
 
 class _Sums:
-    """Sums over an epoch, kept on the device: reading one would make the host wait for it."""
+    """Sums over an epoch, kept on the device: reading one would make the host wait for it.
+
+    An image of a mixed batch is right where the student names the label of its larger part.
+    """
 
     def __init__(self) -> None:
         self.num_images = 0

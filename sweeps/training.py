@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kdtrain.config import TrialConfig
+from kdtrain.config import TrialConfig, check_choices
 from kdtrain.images import DataInfo
 from kdtrain.names import suggest
 from kdtrain.recipes import load_recipe
@@ -138,6 +138,7 @@ def _resolve(
 
 def _settle(fields: dict[str, Any], given: Training) -> dict[str, Any]:
     """The fields without what has no effect, so that equal trainings are equal trials. Raises ValueError."""
+    check_choices(fields)
     _refuse_half_schedules(fields, given)
     for name, (other, values) in _ACTS_WITH.items():
         if fields[other] not in values:

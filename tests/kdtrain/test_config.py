@@ -52,7 +52,7 @@ def test_the_identity_of_a_trial_never_changes():
         ({"lr": float("nan")}, "lr: nan is not a positive number"),
         ({"schedule": "cosin"}, "schedule: 'cosin' is none of constant, step, exponential, cosine"),
         ({"erasing": 1.5}, r"erasing: 1\.5 is above 1"),
-        ({"clip_norm": 0.0}, r"clip_norm: 0\.0 is not above 0"),
+        ({"clip_norm": 0.0}, r"clip_norm: 0\.0 is not a number above 0"),
         ({"image_size": 0}, "image_size: 0 is below 1"),
         ({"optimizer": "adam"}, "optimizer: 'adam' is none of sgd, adamw"),
         ({"epoch_rule": "best_val", "validation": 0}, "epoch_rule: best_val needs a validation split"),
