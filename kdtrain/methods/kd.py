@@ -11,7 +11,11 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from kdtrain.method import Batch, Distillation, Needs
+from kdtrain.paper_settings import order_by_data
 from kdtrain.terms import check_setting, divergence, label_cross_entropy
+
+_CIFAR = {"temperature": 4.0, "weight": 0.9}       # Tian et al. 2020, arXiv:1910.10699, published script, CIFAR-100
+_IMAGENET = {"temperature": 1.0, "weight": 0.5}    # Yang et al. 2022, arXiv:2208.10139, published configuration
 
 
 @dataclass(frozen=True)
@@ -23,10 +27,7 @@ class Method(Distillation):
         "temperature": {"log": [1.0, 8.0]},
         "weight": {"range": [0.1, 1.0]},
     }
-    paper_settings: ClassVar[list[dict[str, Any]]] = [
-        {"temperature": 4.0, "weight": 0.9},    # CIFAR-100, Tian et al. 2020, arXiv:1910.10699, published script
-        {"temperature": 1.0, "weight": 0.5},    # ImageNet, Yang et al. 2022, arXiv:2208.10139, published configuration
-    ]
+    paper_settings: ClassVar[list[dict[str, Any]]] = [_CIFAR, _IMAGENET]
 
     temperature: float = 4.0    # T: softens both distributions
     weight: float = 0.9         # share of the teacher against the label
@@ -34,6 +35,11 @@ class Method(Distillation):
     def __post_init__(self) -> None:
         check_setting("temperature", self.temperature, least=0, above=True)
         check_setting("weight", self.weight, least=0, most=1)
+
+    @classmethod
+    def list_paper_settings(cls, *, data: str, teacher: str | None, student: str) -> list[dict[str, Any]]:
+        """The data's own setting first."""
+        return order_by_data(cls.paper_settings, data, cifar=_CIFAR, imagenet=_IMAGENET)
 
     def __call__(self, batch: Batch, own: nn.Module | None) -> dict[str, Tensor]:
         """`label` (B,) and `soft` (B,)."""

@@ -20,7 +20,11 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from kdtrain.method import Batch, Distillation, Needs
+from kdtrain.paper_settings import order_by_data
 from kdtrain.terms import check_setting, cross_entropy, drop_target, label_cross_entropy
+
+_IMAGENET = {"temperature": 1.0, "gamma": 1.5}     # published configuration, every pair
+_CIFAR = {"temperature": 3.0, "gamma": 3.5}        # published configuration, CIFAR-100, ResNet34 to ResNet18
 
 
 @dataclass(frozen=True)
@@ -32,10 +36,7 @@ class Method(Distillation):
         "temperature": {"log": [1.0, 8.0]},
         "gamma": {"log": [0.1, 10.0]},
     }
-    paper_settings: ClassVar[list[dict[str, Any]]] = [
-        {"temperature": 1.0, "gamma": 1.5},     # ImageNet, published configuration
-        {"temperature": 3.0, "gamma": 3.5},     # CIFAR-100, published configuration
-    ]
+    paper_settings: ClassVar[list[dict[str, Any]]] = [_IMAGENET, _CIFAR]
 
     temperature: float = 1.0    # T: softens the non-target distributions only
     gamma: float = 1.5          # weight of the distributed loss
@@ -43,6 +44,11 @@ class Method(Distillation):
     def __post_init__(self) -> None:
         check_setting("temperature", self.temperature, least=0, above=True)
         check_setting("gamma", self.gamma, least=0)
+
+    @classmethod
+    def list_paper_settings(cls, *, data: str, teacher: str | None, student: str) -> list[dict[str, Any]]:
+        """The data's own setting first."""
+        return order_by_data(cls.paper_settings, data, cifar=_CIFAR, imagenet=_IMAGENET)
 
     def __call__(self, batch: Batch, own: nn.Module | None) -> dict[str, Tensor]:
         """`label`, `soft` and `distributed`, each (B,)."""

@@ -15,11 +15,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from kdtrain.method import Batch, Distillation
-from kdtrain.terms import check_setting, label_cross_entropy
+from kdtrain.terms import check_setting, label_cross_entropy, self_weighed_loss
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Method(Distillation):
         "smoothing": {"range": [0.0, 2.0]},
         "power": {"choice": [1, 2]},
     }
-    paper_settings: ClassVar[list[dict[str, Any]]] = [{"smoothing": 1.0, "power": 1}]
+    paper_settings: ClassVar[list[dict[str, Any]]] = [{"smoothing": 1.0, "power": 1}]   # every pair: it has no others
 
     smoothing: float = 1.0      # kappa: how much of the student's confidence enters its target
     power: float = 1.0          # q: above 1, only high confidence counts
@@ -43,25 +42,7 @@ class Method(Distillation):
 
     def __call__(self, batch: Batch, own: nn.Module | None) -> dict[str, Tensor]:
         """`label` and `soft`, each (B,)."""
-        label_BK, value_BK = _largest_labels(batch)
-        log_p_BK = batch.student.logits_BC.log_softmax(1).gather(1, label_BK)
-        target_BK = self._targets(log_p_BK.detach(), value_BK)
         return {
             "label": label_cross_entropy(batch),
-            "soft": -self.weight * (target_BK * log_p_BK).sum(1),
+            "soft": self.weight * self_weighed_loss(batch, smoothing=self.smoothing, power=self.power),
         }
-
-    def _targets(self, log_p_BK: Tensor, value_BK: Tensor) -> Tensor:
-        """w of the equation."""
-        confidence_BK = (self.power * log_p_BK).exp()
-        target_BK = value_BK + self.smoothing * (confidence_BK - confidence_BK.mean(0))
-        return torch.where(value_BK == 0, 0, target_BK)
-
-
-def _largest_labels(batch: Batch) -> tuple[Tensor, Tensor]:
-    """label_BK and value_BK: the label with value 1, or the soft label's two largest."""
-    if batch.soft_label_BC is None:
-        label_B1 = batch.label_B[:, None]
-        return label_B1, torch.ones_like(label_B1, dtype=batch.student.logits_BC.dtype)
-    value_BK, label_BK = batch.soft_label_BC.topk(2, dim=1)
-    return label_BK, value_BK
