@@ -14,6 +14,7 @@ from kdtrain.method import Needs, list_methods, load_method
 from kdtrain.model import list_models
 from kdtrain.names import list_modules
 from kdtrain.recipes import Recipe, describe_recipe, list_recipes
+from kdtrain.wrapper import list_wrappers, load_wrapper
 from sweeps import study as studies
 
 _SHOWN_OF_A_RECIPE = ("batch_size", "lr", "weight_decay", "schedule")   # `kdsweep validate --show` prints all
@@ -28,12 +29,19 @@ def list_rows(kind: str) -> list[Row]:
     return [{"name": name, **describe(name)} for name in names()]
 
 
+def _list_methods_and_wrappers() -> list[str]:
+    """`kd` and `select(...)`."""
+    return [*list_methods(), *(f"{name}(...)" for name in list_wrappers())]
+
+
 def _describe_method(name: str) -> Row:
-    method = load_method(name)
+    wrapper = load_wrapper(name.removesuffix("(...)")) if name.endswith("(...)") else None
+    method = wrapper or load_method(name)
     about, source = _split_head(_read_head(inspect.getmodule(method)))
     settings = ", ".join(found.name for found in dataclasses.fields(method))
-    needs = _describe_needs(method.needs)
-    return {"about": f"{about} ({settings})" if settings else about, "source": source, "needs": needs}
+    needs = [_describe_needs(method.needs), *([f"wraps {wrapper.wraps}"] if wrapper else [])]
+    row = {"about": f"{about} ({settings})" if settings else about, "source": source}
+    return {**row, "needs": "; ".join(filter(None, needs))}
 
 
 def _describe_needs(needs: Needs) -> str:
@@ -115,7 +123,7 @@ def _split_head(head: str) -> tuple[str, str]:
 
 
 _KINDS: dict[str, tuple[Callable[[], list[str]], Callable[[str], Row]]] = {
-    "methods": (list_methods, _describe_method),
+    "methods": (_list_methods_and_wrappers, _describe_method),
     "models": (list_models, _describe_model),
     "data": (list_data, _describe_data),
     "studies": (studies.list_studies, _describe_study),

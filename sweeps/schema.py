@@ -123,14 +123,19 @@ class MethodEntry(BaseModel):
     @classmethod
     def _expand_name(cls, given: Any) -> Any:
         if isinstance(given, str):
-            return {"method": given, "label": given.rpartition(":")[2]}
+            return {"method": given, "label": _to_label(given)}
         if isinstance(given, dict) and isinstance(given.get("method"), str):
-            return {"label": given["method"].rpartition(":")[2], **given}
+            return {"label": _to_label(given["method"]), **given}
         return given
 
     @property
     def settings(self) -> dict[str, Any]:
         return dict(self.__pydantic_extra__ or {})
+
+
+def _to_label(method: str) -> str:
+    """`kd`; of `package.module:Name` the name; of a method in wrappers all names, such as `select_standardize_kd`."""
+    return "_".join(part.rpartition(":")[2] for part in re.split(r"[()]", method) if part)
 
 
 class Search(Section):
@@ -142,8 +147,13 @@ class Search(Section):
 class Stop(Section):
     rule: Literal["asha", "asha_stop", "none"] = "none"
     eta: Annotated[Count, Field(ge=2)] = 3                  # one in eta goes on; chosen by hand
-    grace: Annotated[Count, Field(ge=1)] = 1                # the first rung's epoch
-    immune: Annotated[Number, Field(ge=0, lt=1)] = 0.0      # share of trials that always run to the end
+    grace: Annotated[Count, Field(ge=1)] = 1                # the first rung
+    budgets: Literal["truncate", "compress"] = "truncate"   # a rung is an epoch of a trial, or a whole shorter trial
+    immune: Annotated[Number, Field(ge=0, lt=1)] = 0.0      # share of settings that always run to the end
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values; budgets only where they are compressed, so that a study is the one it always was."""
+        return self.model_dump(exclude={"budgets"} if self.budgets == "truncate" else None)
 
 
 class Repeat(Section):
