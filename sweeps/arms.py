@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from kdtrain.config import TrialConfig, digest
 from kdtrain.method import Distillation, asks_teacher, build_method, load_method
 from kdtrain.names import suggest
+from sweeps.label_training import Multiple, apply, read_field
 from sweeps.problems import Problems
 from sweeps.schema import MethodEntry
 from sweeps.space import Choice, Range, Value, Whole, parse_range, read_number, read_whole
@@ -43,6 +44,7 @@ class Arm:
     fixed: Mapping[str, Value]          # settings that the label gives
     space: Mapping[str, Range]          # common fields and settings that are searched
     first: tuple[Mapping[str, Value], ...]  # points tried first; a key that is absent is drawn
+    training: Mapping[str, Value] = field(default_factory=dict)     # training fields that the label gives
 
     def setting_id(self, settings: Mapping[str, Value]) -> str:
         """`s` and 16 hex digits: the same for every trial of this arm with these settings."""
@@ -50,8 +52,11 @@ class Arm:
 
     def to_json(self) -> dict[str, Any]:
         """Every field as plain JSON values."""
+        shown = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        if not self.training:
+            del shown["training"]   # so that a study is the one it was before labels could give any
         return {
-            **{f.name: getattr(self, f.name) for f in dataclasses.fields(self)},
+            **shown,
             "fixed": dict(self.fixed),
             "space": {name: found.to_json() for name, found in self.space.items()},
             "first": [dict(point) for point in self.first],
@@ -67,6 +72,7 @@ class LabelledMethod:
     method: type[Distillation]
     fixed: dict[str, Value]
     space: dict[str, Range]
+    training: dict[str, Value | Multiple]
 
     @property
     def needs_teacher(self) -> bool:
@@ -108,7 +114,8 @@ def build_methods(entries: Iterable[MethodEntry], tune: Mapping[str, Any], probl
             method = load_method(entry.method)
             fixed = _read_fixed(entry, method, where, problems)
             space = _read_space(entry, method, tune, problems)
-            built.append(LabelledMethod(entry.label, entry.method, method, fixed, space))
+            training = _read_training(entry, method, where, problems)
+            built.append(LabelledMethod(entry.label, entry.method, method, fixed, space, training))
     _refuse_borrowed_names(labels, problems)
     _refuse_idle_ranges(labels, tune, problems)
     return built
@@ -149,12 +156,22 @@ def build_arms(
         for method in methods:
             first, found = _list_first(method, pair, common, training[pair.student])
             warnings += found
-            arm = _build_arm(pair, method, common, first=first, index=len(arms))
+            arm = _build_arm(
+                pair, method, common, training=training[pair.student], first=first, index=len(arms)
+            )
             arms.setdefault(arm.arm_id, arm)
     return tuple(arms.values()), list(dict.fromkeys(warnings))
 
 
-def _build_arm(pair: Pair, method: LabelledMethod, common: Mapping[str, Range], *, first: Any, index: int) -> Arm:
+def _build_arm(
+    pair: Pair,
+    method: LabelledMethod,
+    common: Mapping[str, Range],
+    *,
+    training: Mapping[str, Any],
+    first: Any,
+    index: int,
+) -> Arm:
     teacher = pair.teacher if method.needs_teacher else None
     return Arm(
         arm_id="/".join((pair.data, teacher or "none", pair.student, method.label)),
@@ -166,15 +183,23 @@ def _build_arm(pair: Pair, method: LabelledMethod, common: Mapping[str, Range], 
         method=method.name,
         label=method.label,
         fixed=method.fixed,
-        space={**common, **method.space},
+        space={**_leave_open(common, method), **method.space},
         first=first,
+        training=apply(method.training, training),
     )
+
+
+def _leave_open(common: Mapping[str, Range], method: LabelledMethod) -> dict[str, Range]:
+    """The shared ranges of what the label does not fix."""
+    return {name: found for name, found in common.items() if name not in method.training}
 
 
 def _read_fixed(entry: MethodEntry, method: type[Distillation], where: str, problems: Problems) -> dict[str, Value]:
     defaults = list_settings(method)
     fixed = {}
     for name, value in entry.settings.items():
+        if _is_training(name, defaults):
+            continue
         if name not in defaults:
             problems.add(f"{where}.{name}: {_describe_unknown_setting(entry.method, name, defaults)}")
             continue
@@ -182,6 +207,22 @@ def _read_fixed(entry: MethodEntry, method: type[Distillation], where: str, prob
             fixed[name] = cast_setting(value, defaults[name])
             build_method(entry.method, {name: fixed[name]})  # a method may know bounds of its own
     return fixed
+
+
+def _read_training(
+    entry: MethodEntry, method: type[Distillation], where: str, problems: Problems
+) -> dict[str, Value | Multiple]:
+    training = {}
+    for name, given in entry.settings.items():
+        if _is_training(name, list_settings(method)):
+            with problems.collect(f"{where}.{name}: "):
+                training[name] = read_field(name, given)
+    return training
+
+
+def _is_training(name: str, settings: Mapping[str, Any]) -> bool:
+    """Whether a key of a method's entry is a training field: a method's own setting of that name goes before."""
+    return name in COMMON_FIELDS and name not in settings
 
 
 def _read_space(
@@ -255,8 +296,8 @@ def _list_first(
 ) -> tuple[tuple[dict[str, Value], ...], list[str]]:
     """The points that the arm's search begins with, and a warning for each point of the paper that does not fit."""
     defaults = list_settings(method.method)
-    shared = {name: cast_setting(training[name], COMMON_DEFAULTS[name]) for name, found in common.items()
-              if found.contains(training[name])}
+    shared = {name: cast_setting(training[name], COMMON_DEFAULTS[name])
+              for name, found in _leave_open(common, method).items() if found.contains(training[name])}
     points: list[dict[str, Value]] = []
     warnings = []
     teacher = pair.teacher if method.needs_teacher else None

@@ -123,7 +123,7 @@ class Study:
         own = {name: value for name, value in searched.items() if name not in COMMON_DEFAULTS}
         return TrialConfig(
             **data_fields(self.data),
-            **{**self.fix, **self.exceptions.get(arm.student, {}), **shared},
+            **{**self.fix, **self.exceptions.get(arm.student, {}), **arm.training, **shared},
             student=arm.student,
             method=arm.method,
             settings={**defaults, **arm.fixed, **own},

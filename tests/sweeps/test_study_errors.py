@@ -92,7 +92,7 @@ def test_a_split_that_the_data_set_cannot_give_is_refused(old, new, beginning):
 @pytest.mark.parametrize(
     ("new", "beginning"),
     [
-        ("recipe: smal", "fix.recipe: no recipe `smal`. Did you mean `small`? Known: crd, small"),
+        ("recipe: smal", "fix.recipe: no recipe `smal`. Did you mean `small`? Known: crd, "),
         ("schedule: cosin", "fix.schedule: 'cosin' is none of constant, step, exponential, cosine"),
         ("lr: 0", "fix.lr: 0.0 is not a positive number"),
         ("batch_size: 1", "fix.batch_size: 1 is below 2"),
