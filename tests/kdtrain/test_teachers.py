@@ -48,7 +48,7 @@ def test_an_altered_teacher_is_refused(shelf, tmp_path):
 
 
 def test_a_missing_teacher_is_one_clear_sentence(tmp_path):
-    with pytest.raises(ValueError, match=r"no teacher w123\n\nhint: a study trains its teachers first"):
+    with pytest.raises(ValueError, match=r"no teacher w123\n\nhint: a study trains or imports its teachers first"):
         _load(tmp_path, "w123")
 
 
