@@ -1,6 +1,7 @@
 """What a study will cost: trials exactly, epochs between two bounds, seconds from earlier studies or a short timing.
 
-Seconds are those of trials one after another. Starting workers and reading data come on top, slots divide them.
+Seconds are those of trials one after another. Starting workers, and reading and decoding files, come on top; slots
+divide them.
 """
 
 from __future__ import annotations
@@ -8,18 +9,18 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from analysis import tables
 from kdtrain.config import TrialConfig
 from kdtrain.evaluate import BATCH, predict
-from kdtrain.images import DataInfo, Images, Split, load_info
+from kdtrain.feed import Fed
+from kdtrain.images import DataInfo, Images, Split, load_info_of
 from kdtrain.method import asks_teacher, build_method
 from kdtrain.model import build_model
 from kdtrain.run import Run, assemble_run
@@ -121,19 +122,27 @@ def estimate_cost(study: Study, seconds_per_epoch: SecondsPerEpoch, *, stored: I
 def bound_epochs(study: Study) -> tuple[int, int]:
     """The fewest and the most epochs that one arm's search takes when no trial fails or diverges.
 
-    Under `asha` both are the same: at a rung floor(n / eta) of n trials go on, and one at least reaches the end. Under
-    `asha_stop` it is chance, the order in which trials arrive: the first goes on always, the others perhaps.
+    Under `asha` both are the same: at a rung floor(n / eta) of n settings go on, and one at least reaches the end. With
+    compressed budgets each promotion pays for the whole of the next one. Under `asha_stop` it is chance, the order in
+    which trials arrive: the first goes on always, the others perhaps.
     """
     trials, epochs, rungs = study.search.trials_per_arm, study.epochs, study.rungs
     if not rungs:
         return trials * epochs, trials * epochs
-    immune = sum(is_immune(number, study.stop.immune) for number in range(trials))
-    judged = trials - immune
     if study.stop.rule == "asha_stop":
+        immune = sum(is_immune(number, study.stop.immune) for number in range(trials))
+        judged = trials - immune
         fewest = judged * rungs[0] + (epochs - rungs[0] if judged else 0)
         return immune * epochs + fewest, trials * epochs
-    promoted = immune * epochs + _sum_promoted(judged, rungs, epochs=epochs, eta=study.stop.eta)
+    promoted = sum(count * length for count, length in zip(_count_promoted(study), _list_stretches(study), strict=True))
     return promoted, promoted
+
+
+def count_trials(study: Study) -> int:
+    """The trials that one arm's search takes when none fails or diverges: one a setting, or one a budget of each."""
+    if study.stop.budgets == "truncate":
+        return study.search.trials_per_arm
+    return sum(_count_promoted(study))
 
 
 def count_train_images(config: TrialConfig, info: DataInfo) -> int:
@@ -152,7 +161,7 @@ def find_seconds_per_epoch(results: Iterable[Path]) -> SecondsPerEpoch:
 
     def seconds_per_epoch(config: TrialConfig) -> float:
         key = tuple(getattr(config, name) for name in _KEY)
-        num_images = count_train_images(config, load_info(config.data))
+        num_images = count_train_images(config, load_info_of(config))
         if key not in known:
             known[key] = measure_seconds_per_epoch(config) / num_images
         return known[key] * num_images
@@ -161,21 +170,29 @@ def find_seconds_per_epoch(results: Iterable[Path]) -> SecondsPerEpoch:
 
 
 def measure_seconds_per_epoch(config: TrialConfig) -> float:
-    """The seconds that an epoch of the trial takes here, by a few of its own steps on random images. Reads no data."""
-    info = load_info(config.data)
+    """The seconds that an epoch of the trial takes here, by a few of its own steps on random images. Reads no data.
+
+    The time to make batches is hidden behind training where other processes make them, as far as it goes.
+    """
+    info = load_info_of(config)
+    config, workers = replace(config, workers=0), config.workers
     with torch.random.fork_rng():
         run = assemble_run(config, _draw_images(config, info), teacher=_build_teacher(config, info))
-        place_B = torch.arange(config.batch_size, device=run.device)
+        fed = _read_batch(run)
         moment = {"epoch": 1, "progress": 0.0, "generator": torch.Generator()}
-        step_seconds = _time(lambda: _step(run, place_B, moment), run.device)
+        feed_seconds = _time(lambda: _read_batch(run), run.device)
+        train_seconds = _time(lambda: train_on_batch(run, fed, **moment), run.device)
         predict_seconds = _time(lambda: predict(run.network, run.images.test, info), run.device)
+    step_seconds = max(train_seconds, feed_seconds / workers) if workers else train_seconds + feed_seconds
     steps = math.ceil(count_train_images(config, info) / config.batch_size)
     measured = 0 if config.train_on == "train+validation" else config.validation
     return steps * step_seconds + measured / len(run.images.test) * predict_seconds
 
 
-def _step(run: Run, place_B: Tensor, moment: Mapping[str, Any]) -> None:
-    train_on_batch(run, run.feed.gather(place_B, torch.zeros_like(place_B)), **moment)
+def _read_batch(run: Run) -> Fed:
+    """The one batch of the run's first epoch."""
+    ((_, fed),) = run.feed.read_epoch(1)
+    return fed
 
 
 def _draw_images(config: TrialConfig, info: DataInfo) -> Images:
@@ -219,7 +236,7 @@ def _estimate_arm(study: Study, arm: Arm, seconds_per_epoch: SecondsPerEpoch) ->
     repeat = replace(tune, train_on=study.repeat.train_on)
     return ArmCost(
         arm_id=arm.arm_id,
-        trials=study.search.trials_per_arm,
+        trials=count_trials(study),
         tune_epochs_low=low,
         tune_epochs_high=high,
         repeats=study.repeat.seeds,
@@ -234,13 +251,23 @@ def _estimate_teacher(teacher: Teacher, seconds_per_epoch: SecondsPerEpoch) -> T
     return TeacherCost(teacher.teacher_id, config.student, config.epochs, seconds_per_epoch(config))
 
 
-def _sum_promoted(trials: int, rungs: tuple[int, ...], *, epochs: int, eta: int) -> int:
-    """Epochs of trials that pause at rungs."""
-    total, left = 0, trials
-    for start, end in zip((0, *rungs), (*rungs, epochs), strict=True):
-        total += left * (end - start)
-        left = max(1, left // eta) if left else 0
-    return total
+def _count_promoted(study: Study) -> list[int]:
+    """How many settings take each of the stretches: every immune one, and of n judged ones floor(n / eta) the next."""
+    trials = study.search.trials_per_arm
+    immune = sum(is_immune(number, study.stop.immune) for number in range(trials))
+    counts, left = [], trials - immune
+    for _ in _list_stretches(study):
+        counts.append(immune + left)
+        left = max(1, left // study.stop.eta) if left else 0
+    return counts
+
+
+def _list_stretches(study: Study) -> list[int]:
+    """The epochs from each rung to the next; where budgets are compressed, each begins at the first epoch again."""
+    ends = (*study.rungs, study.epochs)
+    if study.stop.budgets == "compress":
+        return list(ends)
+    return [end - start for start, end in zip((0, *study.rungs), ends, strict=True)]
 
 
 def _read_seconds_per_image(results: Iterable[Path]) -> dict[tuple[str | None, ...], float]:

@@ -16,6 +16,7 @@ from kdtrain.randomness import derive_seed
 from sweeps import asha
 from sweeps.journal import Event
 from sweeps.search import Asked, propose
+from sweeps.setting import Setting, group_settings
 from sweeps.state import State, Trial
 from sweeps.study import Arm, Study
 
@@ -44,6 +45,8 @@ class Planner:
         self.arms = {arm.arm_id: arm for arm in study.arms}
         self.teachers = {teacher.teacher_id: teacher for teacher in study.teachers}
         self.rungs = study.rungs
+        self.compresses = study.stop.budgets == "compress"
+        self.pauses = () if self.compresses else study.rungs    # the epochs of a trial that are rungs
 
     def apply(self, event: Event) -> None:
         """Makes a decision part of the state."""
@@ -65,7 +68,7 @@ class Planner:
     def on_epoch(self, trial_id: str, *, job: int, epoch: int, value: float) -> Event | None:
         """The decision at a rung, or None where the trial simply goes on. `value`: validation top-1, NaN is worst."""
         trial = self.state.trials[trial_id]
-        if trial.stage != "tune" or epoch not in self.rungs or epoch <= trial.epoch:
+        if trial.stage != "tune" or epoch not in self.pauses or epoch <= trial.epoch:
             return None
         finite = value if math.isfinite(value) else None
         return {
@@ -82,18 +85,19 @@ class Planner:
         """The job that the journal has just asked for."""
         trial = self.state.trials[trial_id]
         config = self.build_config(trial)
-        rungs = self.rungs if trial.stage == "tune" and not trial.immune else ()
+        pauses = self.pauses if trial.stage == "tune" and not trial.immune else ()
         return Job(
             study_id=self.study.study_id, trial_id=trial_id, job=trial.job, stage=trial.stage,
             arm_id=trial.arm_id, number=trial.number, config=config, after_epoch=trial.epoch,
-            stops=(*(rung for rung in rungs if rung > trial.epoch), config.epochs),
+            stops=(*(epoch for epoch in pauses if epoch > trial.epoch), config.epochs),
         )
 
     def build_config(self, trial: Trial) -> TrialConfig:
         """What the trial is."""
         if trial.stage == "teacher":
             return self.teachers[trial.arm_id].config
-        return self.study.trial_config(self.arms[trial.arm_id], trial.settings, seed=trial.seed, stage=trial.stage)
+        how = {"seed": trial.seed, "stage": trial.stage, "budget": trial.budget}
+        return self.study.trial_config(self.arms[trial.arm_id], trial.settings, **how)
 
     def find_arm_status(self, arm: Arm) -> str:
         """What an arm is doing: waiting (for its teacher), searching, repeating, done, blocked."""
@@ -134,25 +138,38 @@ class Planner:
 
     def _tune_arm(self, arm: Arm) -> Event | None:
         trials = self.state.of_arm("tune", arm.arm_id)
-        if (number := self._find_promotable(trials)) is not None:
-            return _ask_on(trials[number])
-        if len(trials) < self.study.search.trials_per_arm:
-            return self._ask_new_trial(arm, trials)
-        if any(trial.status == "running" for trial in trials):
+        settings = group_settings(trials)
+        if (number := self._find_promotable(settings)) is not None:
+            return self._promote(arm, settings[number])
+        if len(settings) < self.study.search.trials_per_arm:
+            return self._ask_new_setting(arm, settings)
+        if any(setting.status == "running" for setting in settings):
             return None
-        has_finisher = any(trial.status == "completed" and not trial.immune for trial in trials)
-        if not has_finisher and (number := self._find_last_hope(trials)) is not None:
-            return _ask_on(trials[number])
+        has_finisher = any(setting.status == "completed" and not setting.immune for setting in settings)
+        if not has_finisher and (number := self._find_last_hope(settings)) is not None:
+            return self._promote(arm, settings[number])
         return {"type": "closed", "arm_id": arm.arm_id, "winner": find_winner(trials)}
 
-    def _ask_new_trial(self, arm: Arm, trials: list[Trial]) -> Event:
-        number = len(trials)
-        seed = self.study.seed
-        history = [self._to_asked(trial, trials) for trial in trials]
-        settings = propose(arm, history, sampler=self.study.search.sampler, seed=seed)
-        config = self.study.trial_config(arm, settings, seed=derive_seed(seed, arm.arm_id, number), stage="tune")
+    def _ask_new_setting(self, arm: Arm, settings: list[Setting]) -> Event:
+        history = [self._to_asked(setting, settings) for setting in settings]
+        proposed = propose(arm, history, sampler=self.study.search.sampler, seed=self.study.seed)
+        return self._ask_tune(arm, proposed, number=len(settings), after=0)
+
+    def _promote(self, arm: Arm, setting: Setting) -> Event:
+        """The same trial goes on, or where it has come to the end of its budget one of the next budget begins."""
+        trial = setting.newest
+        if trial.status == "paused":
+            return _ask_on(trial)
+        return self._ask_tune(arm, trial.settings, number=trial.number, after=trial.budget)
+
+    def _ask_tune(self, arm: Arm, settings: dict[str, Any], *, number: int, after: int) -> Event:
+        """A setting's trial of the first budget above `after`. Its seed is the same at every budget."""
+        budget = next((rung for rung in self.rungs if rung > after), None) if self.compresses else None
+        seed = derive_seed(self.study.seed, arm.arm_id, number)
+        config = self.study.trial_config(arm, settings, seed=seed, stage="tune", budget=budget)
         immune = self.study.stop.rule != "none" and asha.is_immune(number, self.study.stop.immune)
-        return _ask_new(config, stage="tune", arm_id=arm.arm_id, number=number, settings=settings, immune=immune)
+        asked = _ask_new(config, stage="tune", arm_id=arm.arm_id, number=number, settings=settings, immune=immune)
+        return asked if budget is None else {**asked, "budget": budget}
 
     def _repeat(self) -> Event | None:
         for arm in self.study.arms:
@@ -170,57 +187,65 @@ class Planner:
     def _judge(self, trial: Trial, epoch: int, value: float) -> str:
         if trial.immune:
             return "go"
-        trials = self.state.of_arm("tune", trial.arm_id)
-        values = {**_values_at(trials, epoch), trial.number: value}
+        settings = group_settings(self.state.of_arm("tune", trial.arm_id))
+        values = {**_values_at(settings, epoch), trial.number: value}
         if self.study.stop.rule == "asha_stop":
             return "go" if asha.passes(trial.number, values, self.study.stop.eta) else "stop"
-        best = asha.find_promotable(values, _passed_at(trials, epoch), self.study.stop.eta)
+        best = asha.find_promotable(values, _passed_at(settings, epoch), self.study.stop.eta)
         return "go" if best == trial.number else "pause"
 
-    def _find_promotable(self, trials: list[Trial]) -> int | None:
+    def _find_promotable(self, settings: list[Setting]) -> int | None:
         if self.study.stop.rule != "asha":
             return None
+        for setting in settings:
+            if setting.immune and setting.status == "paused":  # between two of its budgets, all of which it runs
+                return setting.number
         for rung in reversed(self.rungs):
-            number = asha.find_promotable(_values_at(trials, rung), _passed_at(trials, rung), self.study.stop.eta)
-            if number is not None and trials[number].status == "paused":
+            number = asha.find_promotable(_values_at(settings, rung), _passed_at(settings, rung), self.study.stop.eta)
+            if number is not None and settings[number].status == "paused":
                 return number
         return None
 
-    def _find_last_hope(self, trials: list[Trial]) -> int | None:
-        """Few trials may leave less than one to promote: then the best of the highest rung goes on all the same."""
+    def _find_last_hope(self, settings: list[Setting]) -> int | None:
+        """Few settings may leave less than one to promote: then the best of the highest rung goes on all the same."""
         for rung in reversed(self.rungs):
-            here = {n: v for n, v in _values_at(trials, rung).items() if trials[n].status == "paused"}
-            number = asha.find_best_left(here, _passed_at(trials, rung))
+            here = {n: v for n, v in _values_at(settings, rung).items() if settings[n].status == "paused"}
+            number = asha.find_best_left(here, _passed_at(settings, rung))
             if number is not None:
                 return number
         return None
 
-    def _to_asked(self, trial: Trial, trials: list[Trial]) -> Asked:
-        """The trial as the search may see it."""
-        if trial.status == "completed":
-            left = self._cut_immune(trial, trials) if trial.immune else None
+    def _to_asked(self, setting: Setting, settings: list[Setting]) -> Asked:
+        """The setting as the search may see it."""
+        trial = setting.newest
+        if setting.status == "completed":
+            left = self._cut_immune(setting, settings) if setting.immune else None
             if left is None:
                 return Asked(trial.settings, "completed", value=trial.value)
             return Asked(trial.settings, "pruned", values=left)
-        if trial.status in ("paused", "stopped"):
-            return Asked(trial.settings, "pruned", values=trial.values)
-        if trial.status == "diverged":
-            return Asked(trial.settings, "pruned", values={**trial.values, max(trial.reached, 1): math.nan})
-        return Asked(trial.settings, "failed" if trial.status == "failed" else "running")
+        if setting.status in ("paused", "stopped"):
+            return Asked(trial.settings, "pruned", values=setting.values)
+        if setting.status == "diverged":
+            return Asked(trial.settings, "pruned", values={**setting.values, self._find_end(trial): math.nan})
+        return Asked(trial.settings, "failed" if setting.status == "failed" else "running")
 
-    def _cut_immune(self, trial: Trial, trials: list[Trial]) -> dict[int, float] | None:
-        """The values that early stopping would have left of an immune trial, None where it would have let it finish."""
+    def _find_end(self, trial: Trial) -> int:
+        """Where a diverged trial ended, on the scale of the rungs: an epoch, or of compressed budgets its own."""
+        return self.build_config(trial).epochs if self.compresses else max(trial.reached, 1)
+
+    def _cut_immune(self, setting: Setting, settings: list[Setting]) -> dict[int, float] | None:
+        """The values that early stopping would have left of an immune one, None where it would have let it finish."""
         left = {}
-        for rung, value in trial.values.items():
+        for rung, value in setting.values.items():
             left[rung] = value
-            if not asha.would_pass(value, _values_at(trials, rung), self.study.stop.eta):
+            if not asha.would_pass(value, _values_at(settings, rung), self.study.stop.eta):
                 return left
         return None
 
     # Facts
 
     def _count_steps(self, arm: Arm) -> int:
-        """Trials and promotions so far. Not jobs: a kill adds jobs and must not change whose turn it is."""
+        """Settings and promotions so far. Not jobs: a kill adds jobs and must not change whose turn it is."""
         return sum(1 + len(trial.passed) for trial in self.state.of_arm("tune", arm.arm_id))
 
     def _is_ready(self, arm: Arm) -> bool:
@@ -250,15 +275,19 @@ def _ask_on(trial: Trial) -> Event:
     return {"type": "asked", "trial_id": trial.trial_id, "job": trial.job + 1}
 
 
-def _values_at(trials: list[Trial], rung: int) -> dict[int, float]:
-    return {trial.number: trial.values[rung] for trial in trials if rung in trial.values and not trial.immune}
+def _values_at(settings: list[Setting], rung: int) -> dict[int, float]:
+    return {
+        setting.number: values[rung] for setting in settings
+        if not setting.immune and rung in (values := setting.values)
+    }
 
 
-def _passed_at(trials: list[Trial], rung: int) -> set[int]:
-    return {trial.number for trial in trials if rung in trial.passed}
+def _passed_at(settings: list[Setting], rung: int) -> set[int]:
+    return {setting.number for setting in settings if not setting.immune and rung in setting.passed}
 
 
 def find_winner(trials: list[Trial]) -> str | None:
-    """The completed trial with the best validation value; a tie goes to the lower number."""
-    completed = [trial for trial in trials if trial.status == "completed" and math.isfinite(trial.value)]
+    """The trial that completed the whole budget with the best validation value; a tie goes to the lower number."""
+    whole = [trial for trial in trials if trial.status == "completed" and trial.budget is None]
+    completed = [trial for trial in whole if math.isfinite(trial.value)]
     return min(completed, key=lambda trial: (-trial.value, trial.number)).trial_id if completed else None

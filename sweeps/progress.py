@@ -19,6 +19,7 @@ from sweeps.arm_table import build_arm_table, count_statuses
 from sweeps.figures import count, format_seconds, format_setting, format_share
 from sweeps.planner import Planner
 from sweeps.status import summarise
+from sweeps.study import Study
 
 _REFRESH_SECONDS = 0.25    # four times a second at most
 _LINE_SECONDS = 30.0       # between two summaries in a log; chosen by hand
@@ -91,8 +92,17 @@ class Progress:
 def describe_start(planner: Planner, slots: int) -> str:
     """`digits: 13 arms of 9 trials and 3 repeats, 2 slots`."""
     study = planner.study
-    trials, repeats = count(study.search.trials_per_arm, "trial"), count(study.repeat.seeds, "repeat")
-    return f"{study.name}: {count(len(study.arms), 'arm')} of {trials} and {repeats}, {count(slots, 'slot')}"
+    repeats = count(study.repeat.seeds, "repeat")
+    arms = f"{count(len(study.arms), 'arm')} of {_name_search(study)} and {repeats}"
+    return f"{study.name}: {arms}, {count(slots, 'slot')}"
+
+
+def _name_search(study: Study) -> str:
+    """`9 trials`; `9 settings at 1, 3 and 9 epochs` where each budget is a trial of its own."""
+    settings = study.search.trials_per_arm
+    if study.stop.budgets == "truncate" or not study.rungs:
+        return count(settings, "trial")
+    return f"{count(settings, 'setting')} at {', '.join(map(str, study.rungs))} and {study.epochs} epochs"
 
 
 def describe_study(summary: dict[str, Any]) -> str:

@@ -106,8 +106,8 @@ class Teachers(Teaching):
 
 
 class PairEntry(Section):
-    teacher: str
     student: str
+    teacher: str | None = None                              # none where no method of the study needs one
     teacher_seed: Count | None = None                       # default: the first of the teacher's seeds
 
 

@@ -105,8 +105,8 @@ class Shelf:
                 tables.publish(staged, self.directory, table, trial.trial_id)
 
     def _find_kept_checkpoint(self, trial: Trial) -> str | None:
-        """Where a completed student's checkpoint lies under the study; nobody goes on from any other."""
-        if trial.stage == "teacher" or trial.status != "completed":
+        """Where the checkpoint of a student that completed the whole budget lies; nobody goes on from any other."""
+        if trial.stage == "teacher" or trial.status != "completed" or trial.budget is not None:
             return None
         newest = find_newest(self.directory, trial.trial_id, before_job=trial.job + 1)
         return None if newest is None else str(newest.relative_to(self.directory))

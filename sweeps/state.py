@@ -29,13 +29,14 @@ class Trial:
     settings: dict[str, Any]
     seed: int
     immune: bool = False
+    budget: int | None = None                     # its epochs where they are fewer than the study's: compressed
     status: str = "running"
     job: int = 1                                  # newest
     retries: int = 0
     stalled: int = 0                              # jobs lost in a row without a new epoch
     reached: int = 0                              # highest epoch at which a job ended
     epoch: int = 0                                # newest rung or last epoch that is in the journal
-    values: dict[int, float] = field(default_factory=dict)   # rung epoch -> validation value, NaN is worst
+    values: dict[int, float] = field(default_factory=dict)   # rung -> validation value, NaN is worst
     passed: list[int] = field(default_factory=list)          # rungs at which it was let go on
     value: float | None = None                    # final
     value_epoch: int | None = None                # the epoch that the epoch rule chose
@@ -55,6 +56,7 @@ class Trial:
             self.trial_id, self.stage, self.arm_id, self.number, self.settings, self.seed, self.immune, self.status,
             self.job, self.retries, self.stalled, self.reached, self.epoch, self.passed, self.value, self.value_epoch,
             [[epoch, repr(value)] for epoch, value in self.values.items()],
+            *(() if self.budget is None else (self.budget,)),  # journals of before there were budgets stay as they are
         )
 
 
@@ -73,7 +75,7 @@ class State:
     open: dict[str, Trial] = field(default_factory=dict)    # the trials that are not final, in ask order
     num_failed: int = 0                                     # students that failed for good
     _sum: int = 0
-    by_arm: dict[tuple[str, str], list[Trial]] = field(default_factory=dict)   # (stage, arm_id) -> in number order
+    by_arm: dict[tuple[str, str], list[Trial]] = field(default_factory=dict)   # (stage, arm_id) -> in ask order
 
     @property
     def digest(self) -> str:
@@ -85,7 +87,7 @@ class State:
         getattr(self, f"_apply_{event['type']}")(event)
 
     def of_arm(self, stage: str, arm_id: str) -> list[Trial]:
-        """The trials of an arm in one stage, by number."""
+        """The trials of an arm in one stage in ask order: by number, but for further budgets of a setting."""
         return self.by_arm.get((stage, arm_id), [])
 
     def _apply_opened(self, event: Event) -> None:
@@ -108,7 +110,8 @@ class State:
         if event["job"] == 1:
             assert event["trial_id"] not in self.trials
             names = ("trial_id", "stage", "arm_id", "number", "settings", "seed", "immune")
-            trial = Trial(**{name: event[name] for name in names}, started_at=event["at"])
+            own = {name: event[name] for name in names}
+            trial = Trial(**own, budget=event.get("budget"), started_at=event["at"])
             self.trials[trial.trial_id] = self.open[trial.trial_id] = trial
             self.by_arm.setdefault((trial.stage, trial.arm_id), []).append(trial)
             self._sum ^= trial.fingerprint()
@@ -143,6 +146,8 @@ class State:
             if event["how"] == "completed":
                 trial.epoch = event["epoch"]
                 trial.value, trial.value_epoch = event["value"], event["value_epoch"]
+                if trial.budget is not None:
+                    trial.values[trial.budget] = _to_value(event["value"])  # the end of a budget is a rung
             trial.error_type = event.get("error_type")
             self._end(trial, event)
 

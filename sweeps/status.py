@@ -17,6 +17,7 @@ from sweeps.cost import bound_epochs
 from sweeps.driver import fold
 from sweeps.journal import read_events
 from sweeps.planner import Planner
+from sweeps.setting import group_settings
 from sweeps.state import Trial
 from sweeps.study import Study, Teacher
 
@@ -109,7 +110,7 @@ def _describe_arm(planner: Planner, arm: Arm, told: Mapping[str, int]) -> dict[s
         "method": arm.label,
         "status": status,
         "trials_planned": study.search.trials_per_arm,
-        "trials": _count(tune),
+        "trials": _count_settings(planner, arm, tune),
         "repeats_planned": study.repeat.seeds,
         "repeats": _count(repeat),
         "best_val_top1": _find_best(tune),
@@ -139,6 +140,15 @@ def _count_epochs(trial: Trial, told: Mapping[str, int]) -> int:
 def _count(trials: Iterable[Trial]) -> dict[str, int]:
     """State -> number of trials in it; states that none is in are left out."""
     return dict(Counter(trial.status for trial in trials))
+
+
+def _count_settings(planner: Planner, arm: Arm, tune: list[Trial]) -> dict[str, int]:
+    """State -> number of the arm's settings in it. One that waits for a larger budget stops with its arm."""
+    is_over = arm.arm_id in planner.state.winners or planner.state.abandoned is not None
+    counts = Counter(setting.status for setting in group_settings(tune))
+    if is_over and (paused := counts.pop("paused", 0)):
+        counts["stopped"] += paused
+    return dict(counts)
 
 
 def _find_best(trials: list[Trial]) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from kdtrain.names import describe_unknown
 from sweeps.arms import (
     COMMON_DEFAULTS,
     Arm,
+    LabelledMethod,
     Pair,
     build_arms,
     build_methods,
@@ -29,6 +30,8 @@ from sweeps.arms import (
     read_common,
 )
 from sweeps.asha import list_rungs
+from sweeps.budget import compress
+from sweeps.fitting import refuse_misfits
 from sweeps.problems import Problems
 from sweeps.schema import Data, Failure, PairEntry, Repeat, Resources, Search, Stop, StudyFile, Teachers, list_problems
 from sweeps.space import Value
@@ -72,7 +75,7 @@ class Study:
 
     @property
     def rungs(self) -> tuple[int, ...]:
-        """The epochs, all before the last, at which an arm's weaker trials pause or stop."""
+        """The budgets below the whole at which an arm's weaker settings pause or stop."""
         return () if self.stop.rule == "none" else list_rungs(self.stop.grace, self.stop.eta, self.epochs)
 
     @cached_property
@@ -95,7 +98,7 @@ class Study:
             "fix": drop_later_defaults({**self.fix, "milestones": list(self.fix["milestones"])}),
             **({"exceptions": self.exceptions} if self.exceptions else {}),  # else a study is the one it always was
             "search": self.search.model_dump(),
-            "stop": self.stop.model_dump(),
+            "stop": self.stop.to_json(),
             "repeat": self.repeat.to_json(),
             "failure": self.failure.model_dump(),
             "resources": self.resources.model_dump(),
@@ -112,18 +115,28 @@ class Study:
         return dataclasses.replace(self, data=data, teachers=teachers, **place)
 
     def trial_config(
-        self, arm: Arm, settings: Mapping[str, Value], *, seed: int, stage: Literal["tune", "repeat"]
+        self,
+        arm: Arm,
+        settings: Mapping[str, Value],
+        *,
+        seed: int,
+        stage: Literal["tune", "repeat"],
+        budget: int | None = None,
     ) -> TrialConfig:
-        """The trial of an arm at one point of its space. Repeat trials train as `repeat` says and measure test."""
+        """The trial of an arm at one point of its space. Repeat trials train as `repeat` says and measure test.
+
+        budget: its epochs, into which the whole training is compressed; None: the study's.
+        """
         defaults = list_settings(load_method(arm.method))
         searched = {
             name: cast_setting(value, {**COMMON_DEFAULTS, **defaults}[name]) for name, value in settings.items()
         }
         shared = {name: value for name, value in searched.items() if name in COMMON_DEFAULTS}
         own = {name: value for name, value in searched.items() if name not in COMMON_DEFAULTS}
+        training = {**self.fix, **self.exceptions.get(arm.student, {}), **arm.training, **shared}
         return TrialConfig(
             **data_fields(self.data),
-            **{**self.fix, **self.exceptions.get(arm.student, {}), **arm.training, **shared},
+            **(training if budget is None else compress(training, budget)),
             student=arm.student,
             method=arm.method,
             settings={**defaults, **arm.fixed, **own},
@@ -167,8 +180,10 @@ def parse(text: str, source: str) -> Study:
     pairs = _resolve_models(file.pairs, problems)
     teaching = _resolve_teacher_names(file.teachers, problems)
     methods = build_methods(file.methods, file.tune, problems)
+    _refuse_missing_teachers(pairs, methods, problems)
     common = read_common(file.tune, problems)
     _refuse_best_val_without_validation(file.repeat, problems)
+    _refuse_idle_compression(file.stop, problems)
     problems.raise_any()
 
     data = file.data.model_copy(update={"validation": file.data.validation or info.validation})
@@ -181,8 +196,10 @@ def parse(text: str, source: str) -> Study:
 
     teacher_ids = {key: teacher.teacher_id for key, teacher in by_pair.items()}
     planned = tuple(
-        Pair(data.name, pair.teacher, teacher_ids[pair.teacher, pair.teacher_seed], pair.student) for pair in pairs
+        Pair(data.name, pair.teacher, teacher_ids.get((pair.teacher, pair.teacher_seed)), pair.student)
+        for pair in pairs
     )
+    refuse_misfits(planned, methods, info=info, image_size=fix["image_size"], problems=problems)
     training = {pair.student: {**fix, **exceptions.get(pair.student, {})} for pair in planned}
     arms, misfits = build_arms(planned, methods, common, training)
     study = Study(
@@ -253,14 +270,21 @@ def _resolve_models(pairs: tuple[PairEntry, ...], problems: Problems) -> list[Pa
     resolved: list[PairEntry] = []
     for place, pair in enumerate(pairs):
         models = {}
-        for role in ("teacher", "student"):
+        for role in ("teacher", "student") if pair.teacher is not None else ("student",):
             with problems.collect(f"pairs[{place}].{role}: "):
                 models[role] = canonical_model(getattr(pair, role))
         resolved.append(pair.model_copy(update=models))
         names = [(other.teacher, other.student) for other in resolved]
         if names[-1] in names[:-1]:
-            problems.add(f"pairs[{place}]: the pair {names[-1][0]} -> {names[-1][1]} stands twice")
+            problems.add(f"pairs[{place}]: the pair {names[-1][0] or 'no teacher'} -> {names[-1][1]} stands twice")
     return resolved
+
+
+def _refuse_missing_teachers(pairs: Iterable[PairEntry], methods: Iterable[LabelledMethod], problems: Problems) -> None:
+    needy = [method.label for method in methods if method.needs_teacher]
+    for place, pair in enumerate(pairs):
+        if pair.teacher is None and needy:
+            problems.add(f"pairs[{place}].teacher: is missing: {', '.join(needy)} need{'s' * (len(needy) == 1)} one")
 
 
 def _resolve_teacher_names(teachers: Teachers, problems: Problems) -> Teachers:
@@ -277,6 +301,15 @@ def _refuse_best_val_without_validation(repeat: Repeat, problems: Problems) -> N
             "repeat.epoch: best_val has no validation images to choose an epoch by when repeat.train_on is "
             f"{repeat.train_on}\n\nhint: write epoch: last, or train_on: train"
         )
+
+
+def _refuse_idle_compression(stop: Stop, problems: Problems) -> None:
+    if stop.budgets == "compress" and stop.rule != "asha":
+        reason = {
+            "asha_stop": "has no rung to stop a trial at: each of its budgets is a trial that comes to its end",
+            "none": "has no effect with rule none",
+        }[stop.rule]
+        problems.add(f"stop.budgets: compress {reason}\n\nhint: write rule: asha")
 
 
 def _refuse_grid_without_steps(study: Study, problems: Problems) -> None:
@@ -297,11 +330,12 @@ def _list_warnings(study: Study) -> list[str]:
         return warnings
     if not study.rungs:
         warnings.append(f"stop.grace: no rung before epoch {study.epochs}: no trial is stopped")
-    elif study.fix["schedule"] == "step":
+    elif study.fix["schedule"] == "step" and study.stop.budgets == "truncate":
         decay = round(study.fix["milestones"][0] * study.epochs)
         if study.rungs[0] < decay:
             warnings.append(
                 f"stop.grace: the first rung, epoch {study.rungs[0]}, lies before the first decay of the learning "
-                f"rate, epoch {decay}: there the order of trials says little about their end"
+                f"rate, epoch {decay}: there the order of trials says little about their end; `budgets: compress` "
+                "gives each rung a whole schedule"
             )
     return warnings

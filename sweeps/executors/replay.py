@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from kdtrain.config import TrialConfig
 from sweeps.driver import Driver, fold
 from sweeps.journal import Event
 from sweeps.planner import Job, Planner
@@ -16,6 +17,9 @@ from sweeps.study import Study
 
 Curve = Callable[[Job], Sequence[float]]
 """A job's trial -> its validation values from epoch 1 on. NaN: the loss diverged in that epoch."""
+
+End = Callable[[TrialConfig], float]
+"""A trial -> its final validation value. Its epochs are its budget."""
 
 Fate = Callable[[Job, int], str | None]
 """A job and the epoch that it comes to -> None, `failed` (it raises) or `lost` (its worker dies)."""
@@ -52,6 +56,14 @@ class NoShelf:
 
     def reconcile(self) -> None:
         """Nothing was kept."""
+
+
+def end_at(end: End) -> Curve:
+    """A curve for every trial of which the end alone is known, and which holds that value from its first epoch on.
+
+    For compressed budgets, which are judged by nothing else: a truncated trial would know its end at its first rung.
+    """
+    return lambda job: [end(job.config)] * job.config.epochs
 
 
 def replay(

@@ -19,7 +19,7 @@ _STUDY = dedent("""\
     tune: {{lr: {{log: [0.01, 0.5]}}}}
     fix: {{recipe: small, epochs: {epochs}, warmup_epochs: 0}}
     search: {{sampler: {sampler}, trials_per_arm: {trials}, seed: {seed}}}
-    stop: {{rule: {rule}, eta: {eta}, grace: {grace}, immune: {immune}}}
+    stop: {{rule: {rule}, budgets: {budgets}, eta: {eta}, grace: {grace}, immune: {immune}}}
     repeat: {{seeds: {seeds}, train_on: train, epoch: last}}
     failure: {{retries: {retries}, max_failed_fraction: {max_failed}}}
     """)
@@ -29,8 +29,9 @@ _STUDY = dedent("""\
 def make_study(**changes):
     """A study of two arms, one that needs the teacher; keyword arguments fill the gaps in the text above."""
     gaps = {
-        "methods": "ce, kd", "epochs": 9, "sampler": "random", "trials": 9, "seed": 0, "rule": "asha", "eta": 3,
-        "grace": 1, "immune": 0.0, "seeds": 1, "retries": 1, "max_failed": 1.0, "gate": 0.0,
+        "methods": "ce, kd", "epochs": 9, "sampler": "random", "trials": 9, "seed": 0, "rule": "asha",
+        "budgets": "truncate", "eta": 3, "grace": 1, "immune": 0.0, "seeds": 1, "retries": 1, "max_failed": 1.0,
+        "gate": 0.0,
     }
     return study.parse(_STUDY.format(**gaps | changes), "replayed.yaml").at(weights_dir="nowhere")
 

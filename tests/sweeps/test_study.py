@@ -222,6 +222,15 @@ def test_what_a_study_is_changes_its_identity(old, new):
     assert read(change(old, new)).study_id != read(WHOLE).study_id
 
 
+def test_truncated_budgets_are_the_study_of_before_there_were_others():
+    written = read(change("rule: asha", "rule: asha, budgets: truncate"))
+    assert written.study_id == read(WHOLE).study_id
+    assert "budgets" not in written.to_json()["stop"]
+    compressed = read(change("rule: asha", "rule: asha, budgets: compress"))
+    assert compressed.study_id != written.study_id
+    assert compressed.to_json()["stop"]["budgets"] == "compress"
+
+
 def test_the_identity_is_pinned_so_that_stored_studies_are_found_again():
     assert re.fullmatch("s[0-9a-f]{16}", read(WHOLE).study_id)
     assert read(WHOLE).study_id == "s" + read(WHOLE).config_hash
@@ -234,8 +243,10 @@ def test_a_step_schedule_that_first_decays_after_the_first_rung_is_warned_about(
     found = read(change("{recipe: small, epochs: 9}", "{recipe: crd, epochs: 16}"))
     assert (
         "stop.grace: the first rung, epoch 1, lies before the first decay of the learning rate, epoch 10: "
-        "there the order of trials says little about their end"
+        "there the order of trials says little about their end; `budgets: compress` gives each rung a whole schedule"
     ) in found.warnings
+    compressed = change("rule: asha", "rule: asha, budgets: compress", found.source_text)
+    assert not any("stop.grace" in warning for warning in read(compressed).warnings)
     late = change("grace: 1", "grace: 10", change("{recipe: small, epochs: 9}", "{recipe: crd, epochs: 16}"))
     assert not any("stop.grace" in warning for warning in read(late).warnings)
 

@@ -23,7 +23,7 @@ def test_every_unknown_key_is_named_with_its_place_and_the_nearest_known_one():
         "tiny.yaml: pairs[0].student: is missing",
         "tiny.yaml: pairs[0].pupil: no such key. Known: student, teacher, teacher_seed",
         "tiny.yaml: search.seeds: no such key. Did you mean `seed`? Known: sampler, seed, trials_per_arm",
-        "tiny.yaml: stop.graze: no such key. Did you mean `grace`? Known: eta, grace, immune, rule",
+        "tiny.yaml: stop.graze: no such key. Did you mean `grace`? Known: budgets, eta, grace, immune, rule",
         "tiny.yaml: stoop: no such key. Did you mean `stop`? Known: data, failure, fix, methods, pairs, repeat, "
         "resources, search, stop, study, teachers, tune",
     )
@@ -56,6 +56,7 @@ def test_everything_that_is_wrong_is_listed_and_each_hint_follows_once():
         ("immune: 0.25", "immune: 1", "stop.immune: 1 is not below 1"),
         ("immune: 0.25", "immune: -1e-1", "stop.immune: '-1e-1' is below 0"),
         ("rule: asha", "rule: hyperband", "stop.rule: 'hyperband' is none of 'asha', 'asha_stop' or 'none'"),
+        ("rule: asha", "budgets: cut", "stop.budgets: 'cut' is none of 'truncate' or 'compress'"),
         ("sampler: random", "sampler: cma", "search.sampler: 'cma' is none of 'tpe', 'random' or 'grid'"),
         ("trials_per_arm: 4", "trials_per_arm: many", "search.trials_per_arm: 'many' is not a number"),
         ("seeds: 2", "seeds: 0", "repeat.seeds: 0 is below 1"),
@@ -167,6 +168,17 @@ def test_a_grid_needs_steps_in_every_range():
 def test_an_epoch_chosen_on_validation_images_is_refused_where_these_are_trained_on():
     reason = "best_val has no validation images to choose an epoch by when repeat.train_on is train+validation"
     refuse_beginning("epoch: last", "epoch: best_val", f"repeat.epoch: {reason}\n\nhint: write epoch: last,")
+
+
+@pytest.mark.parametrize(
+    ("rule", "reason"),
+    [
+        ("asha_stop", "has no rung to stop a trial at: each of its budgets is a trial that comes to its end"),
+        ("none", "has no effect with rule none"),
+    ],
+)
+def test_compressed_budgets_are_refused_where_no_trial_is_promoted(rule, reason):
+    refuse_beginning("rule: asha", f"rule: {rule}, budgets: compress", f"stop.budgets: compress {reason}\n\nhint: ")
 
 
 def test_a_pair_that_stands_twice_is_refused_also_when_written_differently():
