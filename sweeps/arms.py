@@ -21,11 +21,11 @@ COMMON_DEFAULTS = {f.name: f.default for f in dataclasses.fields(TrialConfig) if
 
 @dataclass(frozen=True)
 class Pair:
-    """A data set, a teacher and a student."""
+    """A data set, a teacher and a student; no teacher in a study whose methods need none."""
 
     data: str
-    teacher: str
-    teacher_id: str
+    teacher: str | None
+    teacher_id: str | None
     student: str
 
 

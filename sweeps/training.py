@@ -99,6 +99,8 @@ def resolve_teachers(
     planned: dict[tuple[str, int | None], Teacher] = {}
     used: dict[str, set[int]] = {}
     for place, pair in enumerate(pairs):
+        if pair.teacher is None:
+            continue
         where, given = _merge(teachers, pair.teacher)
         seeds = given.seeds or (0,)
         seed = seeds[0] if pair.teacher_seed is None else pair.teacher_seed
@@ -182,7 +184,13 @@ def _merge(teachers: Teachers, model: str) -> tuple[str, Teaching]:
 
 
 def _refuse_unknown_models(teachers: Teachers, pairs: list[PairEntry], problems: Problems) -> None:
-    used = {pair.teacher for pair in pairs}
+    """What `teachers` says must be said of someone."""
+    used = {pair.teacher for pair in pairs if pair.teacher is not None}
+    if not used and teachers != Teachers():
+        problems.add("teachers: no pair has a teacher")
+    for place, pair in enumerate(pairs):
+        if pair.teacher is None and pair.teacher_seed is not None:
+            problems.add(f"pairs[{place}].teacher_seed: the pair has no teacher")
     for model in teachers.by_model:
         if model not in used:
             problems.add(f"teachers.{model}: no such teacher in `pairs`.{suggest(model, used)}")
