@@ -6,6 +6,8 @@ on one made-up batch: what a wrapper asks of its method's terms shows in the ter
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, nn
 
@@ -47,15 +49,14 @@ def _find_gap(needs: Needs, model: Card) -> str | None:
 
 def _try_wrapped(method: Wrapping, own: nn.ModuleDict | None, batch: Batch) -> None:
     """Raises ValueError where the terms are not what the wrappers take, or the label's depends on a wrapper."""
+    plain, plain_own = method, copy.deepcopy(own)  # a method's state may change when it is asked
+    while isinstance(plain, Wrapping):
+        plain, plain_own, name = plain.inner, take_part(plain_own, "method"), plain.inner_name
     with torch.no_grad():
-        wrapped = method(batch, own)
-        plain, plain_own = method, own
-        while isinstance(plain, Wrapping):
-            plain, plain_own, name = plain.inner, take_part(plain_own, "method"), plain.inner_name
-        label = plain(batch, plain_own).get("label")
-    if label is not None and not torch.equal(wrapped["label"], label):
+        wrapped, alone = method(batch, own), plain(batch, plain_own)
+    if "label" in alone and not torch.equal(wrapped["label"], alone["label"]):
         hint = "take the label's cross-entropy from kdtrain.terms.label_cross_entropy"
-        raise ValueError(f"the term `label` of method {name} changes with the logits of a wrapper\n\nhint: {hint}")
+        raise ValueError(f"the term `label` of {name} changes with the logits that a wrapper gives\n\nhint: {hint}")
 
 
 def _make_batch(needs: Needs, student: Card, teacher: Card | None) -> Batch:

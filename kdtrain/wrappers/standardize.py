@@ -24,42 +24,44 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from kdtrain.method import Batch, Card
+from kdtrain.paper_settings import plain_name
 from kdtrain.terms import check_setting
 from kdtrain.wrapper import Settings, Wrapping, replace_student_logits
 
 # CIFAR-100, from the names of the published logs (logs/KD and logs/DKD of the same repository), which give temperature,
-# weight of the teacher's part and DKD's beta where it is not 8. The weight of CE is 0.1 with kd and 1 with dkd.
+# weight of the teacher's part and DKD's beta (8 where a name has none). The weight of CE is 0.1 with kd, 1 with dkd.
+# Models as kdtrain/paper_settings.py compares them.
 _KD = {
     ("resnet32x4", "resnet8x4"): (2, 9),
     ("vgg13", "vgg8"): (3, 9),
-    ("wrn_40_2", "wrn_40_1"): (2, 9),
-    ("wrn_40_2", "wrn_16_2"): (2, 9),
+    ("wrn402", "wrn401"): (2, 9),
+    ("wrn402", "wrn162"): (2, 9),
     ("resnet56", "resnet20"): (2, 9),
     ("resnet110", "resnet32"): (2, 9),
     ("resnet110", "resnet20"): (4, 12),
-    ("resnet32x4", "ShuffleV2"): (2, 9),
-    ("resnet32x4", "wrn_16_2"): (3, 9),
-    ("resnet32x4", "wrn_40_2"): (3, 9),
-    ("wrn_40_2", "resnet8x4"): (2, 9),
-    ("wrn_40_2", "MobileNetV2"): (3, 9),
-    ("vgg13", "MobileNetV2"): (3, 9),
-    ("ResNet50", "MobileNetV2"): (3, 1),
+    ("resnet32x4", "shufflev2"): (2, 9),
+    ("resnet32x4", "wrn162"): (3, 9),
+    ("resnet32x4", "wrn402"): (3, 9),
+    ("wrn402", "resnet8x4"): (2, 9),
+    ("wrn402", "mobilenetv2"): (3, 9),
+    ("vgg13", "mobilenetv2"): (3, 9),
+    ("resnet50", "mobilenetv2"): (3, 1),
 }
 _DKD = {
     ("resnet32x4", "resnet8x4"): (2, 9, 8),
     ("vgg13", "vgg8"): (2, 15, 2),
-    ("wrn_40_2", "wrn_40_1"): (2, 12, 2),
-    ("wrn_40_2", "wrn_16_2"): (2, 12, 2),
+    ("wrn402", "wrn401"): (2, 12, 2),
+    ("wrn402", "wrn162"): (2, 12, 2),
     ("resnet56", "resnet20"): (3, 12, 2),
     ("resnet110", "resnet32"): (2, 15, 2),
     ("resnet110", "resnet20"): (2, 15, 2),
-    ("resnet32x4", "ShuffleV2"): (2, 9, 8),
-    ("resnet32x4", "wrn_16_2"): (2, 9, 2),
-    ("resnet32x4", "wrn_40_2"): (2, 9, 8),
-    ("wrn_40_2", "resnet8x4"): (2, 18, 2),
-    ("wrn_40_2", "MobileNetV2"): (2, 15, 2),
-    ("vgg13", "MobileNetV2"): (3, 9, 2),
-    ("ResNet50", "MobileNetV2"): (2, 15, 2),
+    ("resnet32x4", "shufflev2"): (2, 9, 8),
+    ("resnet32x4", "wrn162"): (2, 9, 2),
+    ("resnet32x4", "wrn402"): (2, 9, 8),
+    ("wrn402", "resnet8x4"): (2, 18, 2),
+    ("wrn402", "mobilenetv2"): (2, 15, 2),
+    ("vgg13", "mobilenetv2"): (3, 9, 2),
+    ("resnet50", "mobilenetv2"): (2, 15, 2),
 }
 _SHARE = 0.9    # kd's `weight`: it leaves the paper's 0.1 to CE
 
@@ -102,7 +104,7 @@ class Wrapper(Wrapping):
             return None
         by_pair = _WHOLE[inner]
         first = by_pair["resnet32x4", "resnet8x4"]
-        return [by_pair.get((teacher, student), first) if data == "cifar100" else first]
+        return [by_pair.get((plain_name(teacher), plain_name(student)), first) if data == "cifar100" else first]
 
     def build(self, student: Card, teacher: Card | None, num_classes: int, *, num_images: int) -> None:
         """None. Raises ValueError for a method with parameters, which would be made for logits as they are."""
