@@ -7,10 +7,10 @@ after its ReLU. `width` is the stem's number of channels; the stages grow with i
 
 from __future__ import annotations
 
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
-from kdtrain.staged import Staged, convolve
+from kdtrain.residual import project, stack_basic
+from kdtrain.staged import Staged, convolve_norm_relu
 
 
 def resnet8(num_classes: int, channels: int = 3, *, width: int = 16) -> nn.Module:
@@ -61,31 +61,9 @@ def resnet32x4(num_classes: int, channels: int = 3, *, width: int = 32) -> nn.Mo
 def _build(depth: int, num_classes: int, channels: int, *, stem: int, stage: int) -> nn.Module:
     blocks = (depth - 2) // 6
     stages = {
-        "stem": nn.Sequential(convolve(channels, stem), nn.BatchNorm2d(stem), nn.ReLU(inplace=True)),
-        "stage1": _stage(stem, stage, blocks=blocks, stride=1),
-        "stage2": _stage(stage, 2 * stage, blocks=blocks, stride=2),
-        "stage3": _stage(2 * stage, 4 * stage, blocks=blocks, stride=2),
+        "stem": nn.Sequential(*convolve_norm_relu(channels, stem)),
+        "stage1": stack_basic(stem, stage, blocks=blocks, stride=1, shortcut=project),
+        "stage2": stack_basic(stage, 2 * stage, blocks=blocks, stride=2, shortcut=project),
+        "stage3": stack_basic(2 * stage, 4 * stage, blocks=blocks, stride=2, shortcut=project),
     }
     return Staged(stages, pooled_width=4 * stage, num_classes=num_classes)
-
-
-def _stage(inputs: int, outputs: int, *, blocks: int, stride: int) -> nn.Sequential:
-    first = _Block(inputs, outputs, stride=stride)
-    return nn.Sequential(first, *(_Block(outputs, outputs, stride=1) for _ in range(blocks - 1)))
-
-
-class _Block(nn.Module):
-    """Two 3x3 convolutions beside a shortcut; ReLU after the sum."""
-
-    def __init__(self, inputs: int, outputs: int, *, stride: int) -> None:
-        super().__init__()
-        self.first, self.first_norm = convolve(inputs, outputs, stride=stride), nn.BatchNorm2d(outputs)
-        self.second, self.second_norm = convolve(outputs, outputs), nn.BatchNorm2d(outputs)
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or inputs != outputs:
-            self.shortcut = nn.Sequential(convolve(inputs, outputs, size=1, stride=stride), nn.BatchNorm2d(outputs))
-
-    def forward(self, map_BDHW: Tensor) -> Tensor:
-        inner_BDHW = F.relu(self.first_norm(self.first(map_BDHW)), inplace=True)
-        inner_BDHW = self.second_norm(self.second(inner_BDHW))
-        return F.relu(inner_BDHW + self.shortcut(map_BDHW), inplace=True)
