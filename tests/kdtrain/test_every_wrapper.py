@@ -33,8 +33,9 @@ CRD_PAIRS = [
 ]
 
 
-def _build(spec: str, settings: dict | None = None, *, num_classes: int = 5,
-           dtype: torch.dtype = torch.float32) -> tuple[Distillation, nn.Module | None]:
+def build(spec: str, settings: dict | None = None, *, num_classes: int = 5,
+          dtype: torch.dtype = torch.float32) -> tuple[Distillation, nn.Module | None]:
+    """The method and what it has of its own, the same at each call."""
     method = build_method(spec, settings or {})
     student, teacher = make_cards(num_classes)
     torch.manual_seed(0)
@@ -45,7 +46,7 @@ def _build(spec: str, settings: dict | None = None, *, num_classes: int = 5,
 @cache
 def _observe(method: str) -> dict[str, bool]:
     """What a wrapper may ask of a method, seen from outside."""
-    built, own = _build(method)
+    built, own = build(method)
     terms = built(draw_batch(built.needs, count=6), own)
     others = [term for name, term in terms.items() if name != "label"]
     return {
@@ -125,8 +126,8 @@ def test_settings_and_needs_are_those_of_both(wrapper, method):
 
 @every_pair
 def test_terms_are_those_of_the_method_finite_and_float32(wrapper, method):
-    plain, plain_own = _build(method)
-    wrapped, own = _build(f"{wrapper}({method})")
+    plain, plain_own = build(method)
+    wrapped, own = build(f"{wrapper}({method})")
     batch = draw_batch(wrapped.needs, count=6)
     expected, terms = plain(batch, plain_own), wrapped(batch, own)
     assert list(terms) == list(expected)
@@ -139,8 +140,8 @@ def test_terms_are_those_of_the_method_finite_and_float32(wrapper, method):
 @every_pair
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_the_label_s_term_is_the_method_s_to_the_last_bit(wrapper, method, smoothing):
-    plain, plain_own = _build(method)
-    wrapped, own = _build(f"{wrapper}({method})")
+    plain, plain_own = build(method)
+    wrapped, own = build(f"{wrapper}({method})")
     batch = dataclasses.replace(draw_batch(wrapped.needs, count=6), label_smoothing=smoothing)
     mixed = dataclasses.replace(batch, soft_label_BC=torch.rand(6, 5).softmax(1))
     for given in (batch, mixed):
@@ -149,7 +150,7 @@ def test_the_label_s_term_is_the_method_s_to_the_last_bit(wrapper, method, smoot
 
 @every_pair
 def test_something_pulls_on_the_student(wrapper, method):
-    wrapped, own = _build(f"{wrapper}({method})")
+    wrapped, own = build(f"{wrapper}({method})")
     batch, leaves = _require_gradient(draw_batch(wrapped.needs))
     _total(wrapped(batch, own)).backward()
     assert _sum_gradients(leaves) > 0
@@ -157,7 +158,7 @@ def test_something_pulls_on_the_student(wrapper, method):
 
 @every_pair
 def test_per_sample_terms_move_with_their_samples_and_single_ones_stay(wrapper, method):
-    wrapped, own = _build(f"{wrapper}({method})", dtype=torch.float64)
+    wrapped, own = build(f"{wrapper}({method})", dtype=torch.float64)
     batch = draw_batch(wrapped.needs, count=6, dtype=torch.float64)
     order_B = torch.tensor([3, 0, 5, 1, 4, 2])
     before = wrapped(batch, copy.deepcopy(own))
@@ -186,7 +187,7 @@ def test_gradients_are_the_derivatives(wrapper, method):
 
         assert wrapper not in STOPPED_BY_WRAPPER or hasattr(known, STOPPED_BY_WRAPPER[wrapper])
         return
-    wrapped, own = _build(f"{wrapper}({method})", dtype=torch.float64)
+    wrapped, own = build(f"{wrapper}({method})", dtype=torch.float64)
     batch, leaves = _require_gradient(draw_batch(wrapped.needs, count=3, dtype=torch.float64))
 
     def total(logits_BC: Tensor, pooled_BD: Tensor | None = None) -> Tensor:
@@ -197,7 +198,7 @@ def test_gradients_are_the_derivatives(wrapper, method):
 
 @every_pair
 def test_no_gradient_reaches_the_teacher(wrapper, method):
-    wrapped, own = _build(f"{wrapper}({method})")
+    wrapped, own = build(f"{wrapper}({method})")
     batch, _ = _require_gradient(draw_batch(wrapped.needs))
     if batch.teacher is None:
         return
@@ -213,7 +214,7 @@ def test_no_gradient_reaches_the_teacher(wrapper, method):
 @pytest.mark.parametrize("num_classes", [2, 5])
 @pytest.mark.parametrize("size", [0.0, 1e4])
 def test_terms_and_gradients_are_finite_at_equal_and_at_huge_logits(wrapper, method, num_classes, size):
-    wrapped, own = _build(f"{wrapper}({method})", num_classes=num_classes)
+    wrapped, own = build(f"{wrapper}({method})", num_classes=num_classes)
     batch = draw_batch(wrapped.needs, count=64, num_classes=num_classes)
     batch.student.logits_BC.copy_(torch.where(batch.student.logits_BC > 0, size, -size))
     if batch.teacher is not None:
@@ -227,7 +228,7 @@ def test_terms_and_gradients_are_finite_at_equal_and_at_huge_logits(wrapper, met
 
 @every_pair
 def test_a_soft_label_that_is_certain_equals_the_hard_label(wrapper, method):
-    wrapped, own = _build(f"{wrapper}({method})", dtype=torch.float64)
+    wrapped, own = build(f"{wrapper}({method})", dtype=torch.float64)
     batch = draw_batch(wrapped.needs, dtype=torch.float64)
     certain_BC = nn.functional.one_hot(batch.label_B, 5).to(torch.float64)
     soft_batch = dataclasses.replace(batch, soft_label_BC=certain_BC, generator=torch.Generator().manual_seed(0))
@@ -238,7 +239,7 @@ def test_a_soft_label_that_is_certain_equals_the_hard_label(wrapper, method):
 
 @every_pair
 def test_own_parameters_are_trained(wrapper, method):
-    wrapped, own = _build(f"{wrapper}({method})")
+    wrapped, own = build(f"{wrapper}({method})")
     if own is None:
         return
     batch, _ = _require_gradient(draw_batch(wrapped.needs))
@@ -249,8 +250,8 @@ def test_own_parameters_are_trained(wrapper, method):
 
 @every_pair
 def test_what_the_method_has_of_its_own_begins_as_it_would_alone(wrapper, method):
-    _, plain_own = _build(method)
-    _, own = _build(f"{wrapper}({method})")
+    _, plain_own = build(method)
+    _, own = build(f"{wrapper}({method})")
     expected = {} if plain_own is None else plain_own.state_dict()
     found = {} if own is None else own.state_dict()
     inner = {name.removeprefix("method."): value for name, value in found.items() if name.startswith("method.")}
@@ -260,8 +261,8 @@ def test_what_the_method_has_of_its_own_begins_as_it_would_alone(wrapper, method
 
 @every_pair
 def test_what_is_deployed_is_what_the_method_ships(wrapper, method):
-    wrapped, own = _build(f"{wrapper}({method})")
-    plain, plain_own = _build(method)
+    wrapped, own = build(f"{wrapper}({method})")
+    plain, plain_own = build(method)
     student = build_model(STUDENT, 5, 1)
     deployed = wrapped.deployed(student, own)
     assert type(deployed) is type(plain.deployed(student, plain_own))
