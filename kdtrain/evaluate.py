@@ -5,6 +5,7 @@ N images, C classes. Shares are fractions in [0, 1].
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 import torch
@@ -12,7 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdtrain.augment import normalise
-from kdtrain.images import DataInfo, Split
+from kdtrain.images import DataInfo, Files, Split
+from kdtrain.stream import stream
+from kdtrain.transforms import build_measuring_transform
 
 BATCH = 256  # images a forward pass; one fixed size, since the size may change the last bit of a logit
 _BINS = 15   # of confidence, as in Guo et al. 2017, arXiv:1706.04599
@@ -33,21 +36,37 @@ class Measurement:
         return asdict(self)
 
 
-def measure(model: nn.Module, split: Split, info: DataInfo, *, teacher_logits_NC: Tensor | None = None) -> Measurement:
+def measure(
+    model: nn.Module, split: Split | Files, info: DataInfo, *, teacher_logits_NC: Tensor | None = None, workers: int = 0
+) -> Measurement:
     """The worth of `model` on `split`, in evaluation mode; its mode is put back."""
     return measure_logits(
-        predict(model, split, info), split.label_N.cpu(), teacher_logits_NC=teacher_logits_NC
+        predict(model, split, info, workers=workers), split.label_N.cpu(), teacher_logits_NC=teacher_logits_NC
     )
 
 
 @torch.no_grad()
-def predict(model: nn.Module, split: Split, info: DataInfo) -> Tensor:
-    """Logits of every image, float32 (N, C), on the CPU."""
+def predict(model: nn.Module, split: Split | Files, info: DataInfo, *, workers: int = 0) -> Tensor:
+    """Logits of every image, float32 (N, C), on the CPU. workers: processes that decode and resize, where there is
+    something to decode or to resize.
+    """
     training = model.training
     model.eval()
-    logits = [model(normalise(image, info)).float() for image in split.image_NCHW.split(BATCH)]
+    device = next(model.parameters()).device
+    logits = [model(image_BCHW).float() for image_BCHW in _read_batches(split, info, device, workers)]
     model.train(training)
     return torch.cat(logits).cpu()
+
+
+def _read_batches(split: Split | Files, info: DataInfo, device: torch.device, workers: int) -> Iterator[Tensor]:
+    """The images in order, float32, standardised, at the size that networks see."""
+    if isinstance(split, Split) and tuple(split.image_NCHW.shape[2:]) == info.size:
+        for image_BCHW in split.image_NCHW.split(BATCH):
+            yield normalise(image_BCHW.to(device), info)
+    else:
+        batches = torch.arange(len(split)).split(BATCH)
+        transform = build_measuring_transform(info)
+        yield from stream(split, batches, transform, info=info, device=device, workers=workers)
 
 
 def measure_logits(logits_NC: Tensor, label_N: Tensor, *, teacher_logits_NC: Tensor | None = None) -> Measurement:

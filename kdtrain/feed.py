@@ -13,8 +13,10 @@ from torch import Tensor
 
 from kdtrain.augment import Augment, normalise
 from kdtrain.config import TrialConfig
-from kdtrain.images import Images
+from kdtrain.images import Files, Images
 from kdtrain.randomness import make_generator
+from kdtrain.stream import Draws, stream
+from kdtrain.transforms import build_training_transform, is_finite
 
 
 @dataclass(frozen=True)
@@ -45,13 +47,12 @@ class GatheredFeed:
     def read_epoch(self, epoch: int) -> Iterator[tuple[float, Fed]]:
         """The share of the epoch that is done, in [0, 1), and the next batch."""
         num_images, seed = len(self._label_N), self._config.seed
-        order_N = torch.randperm(num_images, generator=make_generator(seed, epoch, "order")).to(self._device)
         view_N = self._augment.draw(num_images, make_generator(seed, epoch, "views")).to(self._device)
-        batches = [place_B for place_B in order_N.split(self._config.batch_size) if len(place_B) > 1]  # for batch norm
+        batches = [place_B.to(self._device) for place_B in _draw_batches(num_images, self._config, epoch)]
         for step, place_B in enumerate(batches):
-            yield step / len(batches), self.gather(place_B, view_N[place_B])
+            yield step / len(batches), self._gather(place_B, view_N[place_B])
 
-    def gather(self, place_B: Tensor, view_B: Tensor) -> Fed:
+    def _gather(self, place_B: Tensor, view_B: Tensor) -> Fed:
         """The images at these places of the trial's train images, in these views."""
         image_BCHW = self._augment.gather(self._padded_NCHW, place_B, view_B)
         return Fed(
@@ -62,6 +63,41 @@ class GatheredFeed:
         )
 
 
-def build_feed(images: Images, config: TrialConfig, device: torch.device) -> GatheredFeed:
+class StreamedFeed:
+    """Images in files, or views without number: a batch is made image by image, ahead by other processes."""
+
+    memory_format = "contiguous"
+
+    def __init__(self, images: Images, config: TrialConfig, device: torch.device) -> None:
+        self._images, self._config, self._device = images, config, device
+        self._transform = build_training_transform(config, images.info)
+
+    def read_epoch(self, epoch: int) -> Iterator[tuple[float, Fed]]:
+        """The share of the epoch that is done, in [0, 1), and the next batch."""
+        images, config = self._images, self._config
+        batches = _draw_batches(len(images.train), config, epoch)
+        draws = Draws(config.seed, epoch, images.train_index_N.numpy())
+        made = stream(
+            images.train, batches, self._transform, info=images.info, device=self._device, workers=config.workers,
+            draws=draws,
+        )
+        for step, (place_B, image_BCHW) in enumerate(zip(batches, made, strict=True)):
+            yield step / len(batches), Fed(
+                image_BCHW=image_BCHW,
+                label_B=images.train.label_N.cpu()[place_B].to(self._device),
+                index_B=images.train_index_N[place_B].to(self._device),
+            )
+
+
+def build_feed(images: Images, config: TrialConfig, device: torch.device) -> GatheredFeed | StreamedFeed:
     """The trial's own feed."""
+    in_files = isinstance(images.train, Files)
+    if in_files or not is_finite(config) or tuple(images.train.image_NCHW.shape[2:]) != images.info.size:
+        return StreamedFeed(images, config, device)
     return GatheredFeed(images, config, device)
+
+
+def _draw_batches(num_images: int, config: TrialConfig, epoch: int) -> list[Tensor]:
+    """Every place once, in the epoch's order, in batches; a last one of a single image is left out, for batch norm."""
+    order_N = torch.randperm(num_images, generator=make_generator(config.seed, epoch, "order"))
+    return [place_B for place_B in order_N.split(config.batch_size) if len(place_B) > 1]

@@ -1,13 +1,14 @@
-"""Images in memory: a data set by name, cut into train, validation and test.
+"""A data set by name, cut into train, validation and test: images in memory, or files that are read batch by batch.
 
-N images, C channels, H and W height and width. Images stay uint8; kdtrain/augment.py turns a batch into floats.
+N images, C channels, H and W height and width. Images stay uint8; kdtrain/feed.py turns a batch into floats.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +16,9 @@ import torch
 from torch import Tensor
 
 from kdtrain.config import TrialConfig, digest
-from kdtrain.names import list_modules, load_named, load_own
+from kdtrain.names import describe_unknown, list_modules, load_named, load_own
+
+_FOLDER = "folder/<path>"
 
 
 @dataclass(frozen=True)
@@ -24,20 +27,22 @@ class DataInfo:
 
     num_classes: int
     channels: int
-    size: tuple[int, int]                   # height, width
+    size: tuple[int, int]                   # height, width, as networks see it
     mean: tuple[float, ...]                 # of each channel, pixels scaled to [0, 1]
     std: tuple[float, ...]
     num_train: int                          # images that may be trained on, validation among them
     num_test: int
     validation: int                         # held out of train unless the study says otherwise
-    augment: str                            # none, crop or crop_flip, unless the study says otherwise
+    augment: str                            # as in TrialConfig, unless the study says otherwise
     padding: int                            # pixels on each side before a crop
     source: str                             # what it is, where it is from, how to get it
+    needs: str = ""                         # the files that must be there, under ROOT
+    kept: float = 1.0                       # share of the shorter side that measuring keeps, in the middle
 
 
 @dataclass(frozen=True)
 class Split:
-    """Images and their labels."""
+    """Images in memory, all of one size, and their labels."""
 
     image_NCHW: Tensor                      # uint8
     label_N: Tensor                         # int64
@@ -45,15 +50,47 @@ class Split:
     def __len__(self) -> int:
         return len(self.label_N)
 
+    def to(self, device: torch.device) -> Split:
+        """The same on the device."""
+        return Split(self.image_NCHW.to(device), self.label_N.to(device))
+
+    def take(self, index_N: Tensor) -> Split:
+        """The images at these positions."""
+        return Split(self.image_NCHW[index_N], self.label_N[index_N])
+
+
+@dataclass(frozen=True)
+class Files:
+    """Images that stay on disk, of any size and kind, and their labels."""
+
+    folder: str
+    path_N: np.ndarray                      # bytes, below the folder: a million of them are one block of memory
+    label_N: Tensor                         # int64
+
+    def __len__(self) -> int:
+        return len(self.label_N)
+
+    def to(self, device: torch.device) -> Files:
+        """These files: only a batch of what is in them ever is on a device."""
+        return self
+
+    def take(self, index_N: Tensor) -> Files:
+        """The files at these positions."""
+        return Files(self.folder, self.path_N[index_N.numpy()], self.label_N[index_N])
+
+    def locate(self, position: int) -> Path:
+        """Where the image lies."""
+        return Path(self.folder, os.fsdecode(self.path_N[position]))
+
 
 @dataclass(frozen=True)
 class Images:
     """What a trial trains on, is selected on, and is measured on."""
 
     info: DataInfo
-    train: Split
-    val: Split | None                       # None where nothing is held out
-    test: Split
+    train: Split | Files
+    val: Split | Files | None               # None where nothing is held out
+    test: Split | Files
     split_hash: str                         # of the held-out images' positions in the original train set
     train_index_N: Tensor                   # int64, position of each train image in the original train set
 
@@ -63,23 +100,31 @@ class _DataSet(Protocol):
 
     INFO: DataInfo
 
-    def load(self, root: str | None, download: bool) -> tuple[Split, Split]: ...
+    def load(self, root: str | None, download: bool) -> tuple[Split, Split] | tuple[Files, Files]: ...
 
 
 def list_data() -> list[str]:
-    """The names that a study file may use."""
-    return list_modules("kdtrain.data")
+    """The names that a study file may use; one of them stands for any folder."""
+    return sorted(_FOLDER if name == "folder" else name for name in list_modules("kdtrain.data"))
 
 
-def load_info(name: str) -> DataInfo:
-    """What is known of the data set `name`, without reading it. Raises ValueError for an unknown name."""
-    return _find(name).INFO
+def load_info(name: str, root: str | None = None) -> DataInfo:
+    """What is known of the data set `name`; only a folder's classes and files are counted, under `root` or
+    $KDSWEEP_DATA. Raises ValueError for an unknown name.
+    """
+    return _find(name, _find_root(root)).INFO
+
+
+def load_info_of(config: TrialConfig) -> DataInfo:
+    """What is known of the trial's images, at the size that its networks see."""
+    info = load_info(config.data, config.data_root)
+    return info if config.image_size is None else replace(info, size=(config.image_size, config.image_size))
 
 
 def load_images(config: TrialConfig) -> Images:
     """The trial's images. Raises ValueError where the data set is missing or too small for what is asked of it."""
-    info = load_info(config.data)
-    full, test = _load_once(config.data, config.data_root or os.environ.get("KDSWEEP_DATA"), config.download)
+    info = load_info_of(config)
+    full, test = _load_once(config.data, _find_root(config.data_root), config.download)
     _check_sizes(config, num_train=len(full), num_classes=info.num_classes)
     order_N = order_by_class(full.label_N, seed=config.split_seed)
     held, rest = order_N[: config.validation], order_N[config.validation :]
@@ -87,11 +132,11 @@ def load_images(config: TrialConfig) -> Images:
     if config.train_on == "train+validation":
         chosen, val = torch.cat([held, chosen]), None
     else:
-        val = select(full, held.sort().values) if config.validation else None
+        val = full.take(held.sort().values) if config.validation else None
     train_index_N = chosen.sort().values
     return Images(
         info=info,
-        train=select(full, train_index_N),
+        train=full.take(train_index_N),
         val=val,
         test=test,
         split_hash=digest(held.sort().values.tolist()),
@@ -99,9 +144,11 @@ def load_images(config: TrialConfig) -> Images:
     )
 
 
-def select(split: Split, index_N: Tensor) -> Split:
-    """The images at these positions."""
-    return Split(split.image_NCHW[index_N], split.label_N[index_N])
+def describe_missing(name: str, root: str | None, *, source: str, reason: str = "") -> str:
+    """That a data set cannot be read, why, and how to get it."""
+    where = "no folder is given" if root is None else f"cannot be read from {root}: {reason}"
+    hint = f"set data.root, --data-root or KDSWEEP_DATA to the folder ROOT that holds it. {source}"
+    return f"data set {name}: {where}\n\nhint: {hint}"
 
 
 def order_by_class(label_N: Tensor, *, seed: int) -> Tensor:
@@ -114,21 +161,31 @@ def order_by_class(label_N: Tensor, *, seed: int) -> Tensor:
     generator = np.random.RandomState(np.random.MT19937(np.random.SeedSequence(seed)))
     shuffled_N = generator.permutation(len(label_N))
     label_N = label_N.numpy()
+    grouped_N = shuffled_N[np.argsort(label_N[shuffled_N], kind="stable")]  # by class, each in its shuffled order
+    _, first, count = np.unique(label_N[grouped_N], return_index=True, return_counts=True)
     place_N = np.empty(len(label_N))
-    for label in np.unique(label_N):
-        members = shuffled_N[label_N[shuffled_N] == label]
-        place_N[members] = (np.arange(len(members)) + 0.5) / len(members)
+    place_N[grouped_N] = (np.arange(len(label_N)) - np.repeat(first, count) + 0.5) / np.repeat(count, count)
     return torch.from_numpy(np.lexsort((label_N, place_N)))
 
 
 @lru_cache(maxsize=4)
-def _load_once(name: str, root: str | None, download: bool) -> tuple[Split, Split]:
+def _load_once(name: str, root: str | None, download: bool) -> tuple[Split, Split] | tuple[Files, Files]:
     """The data set as it lies on disk; the many trials of one worker share it, and none writes to it."""
-    return _find(name).load(root, download)
+    return _find(name, root).load(root, download)
 
 
-def _find(name: str) -> _DataSet:
-    return load_own("data set", name) if ":" in name else load_named("data set", name, room="kdtrain.data")
+def _find(name: str, root: str | None) -> _DataSet:
+    if ":" in name and not name.startswith("folder/"):
+        return load_own("data set", name)
+    if name.startswith("folder/"):
+        return load_named("data set", "folder", room="kdtrain.data").find_folder(name, root)
+    if name not in list_data():
+        raise ValueError(describe_unknown("data set", name, list_data()))
+    return load_named("data set", name, room="kdtrain.data")
+
+
+def _find_root(root: str | None) -> str | None:
+    return root or os.environ.get("KDSWEEP_DATA")
 
 
 def _check_sizes(config: TrialConfig, *, num_train: int, num_classes: int) -> None:

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from kdtrain.config import TrialConfig
 from kdtrain.evaluate import predict
-from kdtrain.feed import GatheredFeed, build_feed
-from kdtrain.images import DataInfo, Images, Split, load_images
+from kdtrain.feed import GatheredFeed, StreamedFeed, build_feed
+from kdtrain.images import DataInfo, Files, Images, Split, load_images
 from kdtrain.method import Card, Distillation, asks_teacher, build_method
 from kdtrain.model import build_model, describe_model
 from kdtrain.optim import build_optimizer
@@ -33,7 +33,7 @@ class Run:
     config: TrialConfig
     device: torch.device
     images: Images
-    feed: GatheredFeed
+    feed: GatheredFeed | StreamedFeed
     method: Distillation
     student: nn.Module
     own: nn.Module | None                         # the method's parameters
@@ -166,7 +166,9 @@ def assemble_run(config: TrialConfig, images: Images, *, teacher: nn.Module | No
     if teacher is not None:
         teacher.to(device)
         teacher_logits = {
-            name: predict(teacher, split, images.info) for name, split in measured.items() if split is not None
+            name: predict(teacher, split, images.info, workers=config.workers)
+            for name, split in measured.items()
+            if split is not None
         }
     trained = [module.to(device) for module in (student, own) if module is not None]
     return Run(
@@ -221,8 +223,8 @@ def prepare_device(config: TrialConfig) -> torch.device:
 
 
 def _move_images(images: Images, device: torch.device) -> Images:
-    def move(split: Split | None) -> Split | None:
-        return None if split is None else Split(split.image_NCHW.to(device), split.label_N.to(device))
+    def move(split: Split | Files | None) -> Split | Files | None:
+        return None if split is None else split.to(device)
 
     return replace(images, train=move(images.train), val=move(images.val), test=move(images.test))
 

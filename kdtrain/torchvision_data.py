@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor
 
-from kdtrain.images import Split
+from kdtrain.images import Split, describe_missing
 from kdtrain.torchvision_ops import torchvision
 
 _Dataset = torchvision.datasets.VisionDataset
+_OpenPart = Callable[[str, bool, bool], Split]  # root, whether it is the train set, whether to download
 
 
-def read_both(dataset: type[_Dataset], *, source: str, root: str | None, download: bool) -> tuple[Split, Split]:
+def read_both(
+    dataset: type[_Dataset], *, source: str, root: str | None, download: bool, open_part: _OpenPart | None = None
+) -> tuple[Split, Split]:
     """Train and test set of a torchvision data set class under `root`. Raises ValueError where they are not there.
 
     Downloads only when `download` says so, and then only what is missing. `source`: how to get it, for the message.
+    `open_part`: for classes that are called or laid out in their own way.
     """
     name = dataset.__name__
-    hint = f"set data.root, --data-root or KDSWEEP_DATA to the folder ROOT that holds it. {source}"
     if root is None:
-        raise ValueError(f"data set {name}: no folder is given\n\nhint: {hint}")
+        raise ValueError(describe_missing(name, root, source=source))
+    read = open_part or partial(_open_part, dataset)
     try:
-        parts = [dataset(root, train=train, download=download) for train in (True, False)]
+        return read(root, True, download), read(root, False, download)
     except (RuntimeError, OSError) as error:
-        raise ValueError(f"data set {name}: cannot be read from {root}: {error}\n\nhint: {hint}") from error
-    return _to_split(parts[0]), _to_split(parts[1])
+        raise ValueError(describe_missing(name, root, reason=str(error), source=source)) from error
 
 
-def _to_split(part: _Dataset) -> Split:
-    image = torch.as_tensor(part.data)
-    return Split(_to_nchw(image), torch.as_tensor(part.targets, dtype=torch.int64))
+def _open_part(dataset: type[_Dataset], root: str, train: bool, download: bool) -> Split:
+    part = dataset(root, train=train, download=download)
+    return Split(_to_nchw(torch.as_tensor(part.data)), torch.as_tensor(part.targets, dtype=torch.int64))
 
 
 def _to_nchw(image: Tensor) -> Tensor:

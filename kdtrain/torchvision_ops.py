@@ -46,5 +46,6 @@ def _declare_missing() -> torch.library.Library | None:
 _library = _declare_missing()
 
 import torchvision  # noqa: E402  only after the declarations
+from torchvision.transforms import v2  # noqa: E402
 
-__all__ = ["torchvision"]
+__all__ = ["torchvision", "v2"]

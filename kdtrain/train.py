@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from kdtrain import checkpoint as checkpoints
 from kdtrain.config import TrialConfig
-from kdtrain.evaluate import measure, predict
+from kdtrain.evaluate import Measurement, measure, predict
 from kdtrain.feed import Fed
-from kdtrain.images import Split
+from kdtrain.images import Files, Split
 from kdtrain.method import Batch, Outputs
 from kdtrain.mixing import mix
 from kdtrain.optim import clip_gradients, compute_lr, set_lr
@@ -229,13 +229,13 @@ def _validate(run: Run) -> dict[str, Any]:
     names = ("top1", "top5", "nll", "ece", "agreement")
     if run.images.val is None:
         return {f"val_{name}": None for name in names}
-    found = measure(run.network, run.images.val, run.images.info, teacher_logits_NC=run.teacher_logits_val_NC)
+    found = _measure(run, run.images.val, run.teacher_logits_val_NC)
     return {f"val_{name}": getattr(found, name) for name in names}
 
 
 def _measure_test(run: Run, epoch: int) -> dict[str, Any]:
     """The epoch's network on test, as it stands: whatever epoch the rule will choose."""
-    found = measure(run.network, run.images.test, run.images.info, teacher_logits_NC=run.teacher_logits_test_NC)
+    found = _measure(run, run.images.test, run.teacher_logits_test_NC)
     values = found.to_dict()
     num_images = values.pop("num_images")
     return {"epoch": epoch, **{f"test_{name}": value for name, value in values.items()}, "num_images": num_images}
@@ -251,12 +251,20 @@ def _measure_finally(run: Run) -> list[dict[str, Any]]:
             "split": name,
             "epoch": epoch,
             "epoch_rule": run.config.epoch_rule,
-            **measure(run.network, split, run.images.info, teacher_logits_NC=_ask_teacher(run, split)).to_dict(),
+            **_measure(run, split, _ask_teacher(run, split)).to_dict(),
         }
         for name, split in splits.items()
         if split is not None
     ]
 
 
-def _ask_teacher(run: Run, split: Split) -> Tensor | None:
-    return None if run.teacher is None else predict(run.teacher, split, run.images.info)
+def _measure(run: Run, split: Split | Files, teacher_logits_NC: Tensor | None) -> Measurement:
+    return measure(
+        run.network, split, run.images.info, teacher_logits_NC=teacher_logits_NC, workers=run.config.workers
+    )
+
+
+def _ask_teacher(run: Run, split: Split | Files) -> Tensor | None:
+    if run.teacher is None:
+        return None
+    return predict(run.teacher, split, run.images.info, workers=run.config.workers)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from sklearn.datasets import load_digits
 
-from kdtrain.images import DataInfo, Split, order_by_class, select
+from kdtrain.images import DataInfo, Split, order_by_class
 
 _CUT_SEED = 0  # part of the data set: test is the same for every study
 
@@ -36,4 +36,4 @@ def load(root: str | None, download: bool) -> tuple[Split, Split]:
     full = Split(image_NCHW, torch.from_numpy(digits.target).to(torch.int64))
     order_N = order_by_class(full.label_N, seed=_CUT_SEED)
     trainable, test = order_N[: INFO.num_train].sort().values, order_N[INFO.num_train :].sort().values
-    return select(full, trainable), select(full, test)
+    return full.take(trainable), full.take(test)

@@ -21,7 +21,9 @@ def _load(data: str = "digits", **fields) -> Images:
 
 
 def test_data_sets_are_the_files_of_their_folder():
-    assert list_data() == ["cifar10", "cifar100", "digits", "fashion_mnist", "mnist"]
+    assert list_data() == [
+        "cifar10", "cifar100", "digits", "fashion_mnist", "folder/<path>", "imagenet", "mnist", "svhn", "tiny_imagenet",
+    ]
 
 
 def test_digits_are_300_to_train_on_400_to_select_on_and_1097_to_test_on():

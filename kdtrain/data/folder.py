@@ -1,0 +1,60 @@
+"""A folder of one's own: `folder/<path>`, with train/<class>/ and test/<class>/ (or val/<class>/) in it.
+
+The path is below ROOT, or absolute: `folder/pets`, `folder//data/pets`. Whatever the images are, networks see them as
+they see ImageNet; image_size changes the size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kdtrain.data import imagenet
+from kdtrain.images import DataInfo, Files
+from kdtrain.trees import list_classes, read_tree
+
+_SHARE = 10                 # a tenth of train is held out, chosen by hand
+_HINT = "write data.name: folder/<path>, below data.root, --data-root or KDSWEEP_DATA, or folder//<absolute path>"
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A data set whose description is counted from its files."""
+
+    path: Path
+    train: Files
+    test: Files
+
+    @property
+    def INFO(self) -> DataInfo:  # noqa: N802  as in every other data set
+        """Counts from the tree; how networks see the images, from ImageNet."""
+        num_classes = int(self.train.label_N[-1]) + 1
+        return replace(
+            imagenet.INFO,
+            num_classes=num_classes,
+            num_train=len(self.train),
+            num_test=len(self.test),
+            validation=max(num_classes, len(self.train) // _SHARE),
+            source=f"Folder, {self.path}: one's own",
+            needs=f"{self.path}/train/<class>/*.jpg",
+        )
+
+    def load(self, root: str | None, download: bool) -> tuple[Files, Files]:
+        """The files, listed already."""
+        return self.train, self.test
+
+
+def find_folder(name: str, root: str | None) -> Folder:
+    """The folder that `folder/<path>` names. Raises ValueError where it is not there or holds no such tree."""
+    path = Path(name.removeprefix("folder/"))
+    if not path.is_absolute():
+        if root is None:
+            raise ValueError(f"data set {name}: no folder ROOT is given\n\nhint: {_HINT}")
+        path = Path(root) / path
+    try:
+        classes = list_classes(path / "train")
+        test = "test" if (path / "test").is_dir() else "val"
+        return Folder(path, read_tree(path / "train", classes), read_tree(path / test, classes))
+    except ValueError as error:
+        expected = f"{path}/train/<class>/*.jpg and {path}/test/<class>/*.jpg are expected"
+        raise ValueError(f"data set {name}: {error}; {expected}\n\nhint: {_HINT}") from error
