@@ -9,6 +9,7 @@ from torch import nn
 from kdtrain import checkpoint, teachers
 from kdtrain.config import TrialConfig
 from kdtrain.method import Distillation, Needs
+from kdtrain.terms import label_cross_entropy
 from kdtrain.train import train
 
 TIMES = ("epoch_seconds", "ended_at", "device_seconds", "wall_seconds", "cpu_seconds", "peak_bytes")
@@ -75,6 +76,21 @@ class Stateful(Distillation):
         label_B = nn.functional.cross_entropy(batch.student.logits_BC, batch.label_B, reduction="none")
         assert batch.index_B.shape == batch.label_B.shape
         return {"label": label_B, "auxiliary": self.weight * noise_B * auxiliary_B}
+
+
+@dataclasses.dataclass(frozen=True)
+class Watching(Distillation):
+    """Cross-entropy and a term of a method's own network, asking for all there is; keeps the batches that it saw."""
+
+    needs: ClassVar[Needs] = Needs(teacher_logits=True, pooled=True, maps=True, classifier=True, index=True)
+    seen: ClassVar[list] = []
+
+    def build(self, student, teacher, num_classes, *, num_images):
+        return nn.Linear(student.pooled_width, num_classes)
+
+    def __call__(self, batch, own):
+        self.seen.append(batch)
+        return {"label": label_cross_entropy(batch), "own": own(batch.student.pooled_BD).square().mean(1)}
 
 
 class TwoViews(Stateful):
