@@ -18,7 +18,7 @@ from torch import nn
 
 from kdtrain.checkpoint import sync_directory
 from kdtrain.config import TrialConfig
-from kdtrain.images import load_info
+from kdtrain.images import load_info_of
 from kdtrain.method import build_method
 from kdtrain.model import canonical_model
 from kdtrain.run import build_modules
@@ -67,7 +67,7 @@ def _load_network(stored: Mapping[str, Any], config: TrialConfig) -> tuple[nn.Mo
 def _build_network(config: TrialConfig, modules: Mapping[str, Any] | None = None) -> tuple[nn.Module, bool]:
     """What the trial ships, with these weights, and whether that is the plain student."""
     with torch.random.fork_rng(devices=[]):
-        student, own, _ = build_modules(config, load_info(config.data))
+        student, own, _ = build_modules(config, load_info_of(config))
     if modules is not None:
         student.load_state_dict(modules["student"])
         if own is not None:
@@ -78,7 +78,7 @@ def _build_network(config: TrialConfig, modules: Mapping[str, Any] | None = None
 
 def _describe_input(config: TrialConfig) -> dict[str, Any]:
     """The model and what it is fed with. Pixels are bytes: over `scale`, then less mean, over std, by channel."""
-    info = load_info(config.data)
+    info = load_info_of(config)
     height, width = info.size
     return {
         "model": canonical_model(config.student),
@@ -102,7 +102,7 @@ def _describe_result(stored: Mapping[str, Any], config: TrialConfig) -> dict[str
 
 def _write_lines(name: str, config: TrialConfig, *, is_student: bool) -> list[str]:
     """Three lines of Python that load the weights where file and card lie."""
-    info = load_info(config.data)
+    info = load_info_of(config)
     imports = "import torch; from kdtrain.model import build_model"
     build = f"build_model({canonical_model(config.student)!r}, {info.num_classes}, {info.channels})"
     if not is_student:

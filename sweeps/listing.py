@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from kdtrain.data import folder
 from kdtrain.images import list_data, load_info
 from kdtrain.method import Needs, list_methods, load_method
 from kdtrain.model import list_models
@@ -74,13 +75,15 @@ def _find_model(name: str) -> Callable[..., Any]:
 
 
 def _describe_data(name: str) -> Row:
+    if name not in list_modules("kdtrain.data"):
+        return {"about": _read_head(folder), "source": "", "needs": folder.NEEDS}
     info = load_info(name)
     height, width = info.size
     about = (
         f"{info.num_classes} classes, {height}x{width}, {info.channels} channel{'s' if info.channels > 1 else ''}, "
         f"{info.num_train:,} to train on ({info.validation:,} of them for validation), {info.num_test:,} to test"
     )
-    return {"about": about, "source": info.source, "needs": ""}
+    return {"about": about, "source": info.source, "needs": info.needs}
 
 
 def _describe_study(name: str) -> Row:

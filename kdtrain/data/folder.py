@@ -13,6 +13,7 @@ from kdtrain.data import imagenet
 from kdtrain.images import DataInfo, Files
 from kdtrain.trees import list_classes, read_tree
 
+NEEDS = "<path>/train/<class>/*.jpg, <path>/test/<class>/*.jpg"
 _SHARE = 10                 # a tenth of train is held out, chosen by hand
 _HINT = "write data.name: folder/<path>, below data.root, --data-root or KDSWEEP_DATA, or folder//<absolute path>"
 

@@ -19,6 +19,7 @@ INFO = DataInfo(
     augment="crop",     # no flip: a mirrored digit is another sign
     padding=2,          # chosen by hand: the digits have a border of four
     source="MNIST, yann.lecun.com/exdb/mnist: kdsweep data get mnist gets it, or its four idx files in ROOT/MNIST/raw",
+    needs="ROOT/MNIST/raw/*-ubyte",
 )
 
 SOURCES = (
