@@ -1,34 +1,54 @@
-"""Models by name: `resnet8`, or `resnet8(width=4)`; `package.module:function` for one of your own.
+"""Models by name: `resnet8`, or `resnet8(width=4)`; `torchvision/swin_t(weights=IMAGENET1K_V1)`, `timm/test_vit`.
 
-A model is a public function of a file in kdtrain/models: `name(num_classes, channels, *, option=default)`. It returns
-a module whose `forward` gives logits_BC, whose `outputs` gives kdtrain.method.Outputs, and whose last layer is
-`classifier`. Options are whole numbers from 1.
+A model is a public function of a file in kdtrain/models, or one of your own as `package.module:function`:
+`name(num_classes, channels, *, option=default)`. It returns a module whose `forward` gives logits_BC, whose `outputs`
+gives kdtrain.method.Outputs, and whose last layer is `classifier`, None where no linear layer is last. Options are
+whole numbers from 1; `weights` is a name. `torchvision/<name>` and `timm/<name>` are those libraries' models.
 """
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from functools import cache, partial
+from contextlib import nullcontext
+from functools import cache
+from types import ModuleType
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from kdtrain.card import Weightless, measure_card
 from kdtrain.images import DataInfo
 from kdtrain.method import Card
 from kdtrain.names import describe_unknown, list_modules, load_named, load_own
 
-_SPEC = re.compile(r"\s*([\w.]+(?::\w+)?)\s*(?:\((.*)\))?\s*")
-_OPTION = re.compile(r"\s*([a-z_]\w*)\s*=\s*([1-9]\d*)\s*")
+_SPEC = re.compile(r"\s*((?:\w+/)?[\w.]+(?::\w+)?)\s*(?:\((.*)\))?\s*")
+_OPTION = re.compile(r"\s*([a-z_]\w*)\s*=\s*([1-9]\d*|[A-Za-z_]\w*)\s*")
+_LIBRARIES = {"timm": "kdtrain.timm_models", "torchvision": "kdtrain.torchvision_models"}
+
+Option = int | str
 
 
 def list_models() -> list[str]:
-    """The names that a study file may use."""
+    """The names that a study file may use, besides those of the libraries."""
     return sorted(_model_functions())
 
 
-def parse_model(spec: str) -> tuple[str, dict[str, int]]:
+def list_libraries() -> list[str]:
+    """The libraries whose models are named `<library>/<name>`."""
+    return sorted(_LIBRARIES)
+
+
+def load_library(library: str) -> ModuleType:
+    """What knows the library's models: kdtrain/torchvision_models.py or kdtrain/timm_models.py. Raises ValueError."""
+    if library not in _LIBRARIES:
+        raise ValueError(describe_unknown("library of models", library, _LIBRARIES))
+    return importlib.import_module(_LIBRARIES[library])
+
+
+def parse_model(spec: str) -> tuple[str, dict[str, Option]]:
     """`resnet8(width=4)` as ("resnet8", {"width": 4}). Raises ValueError where it cannot be read so."""
     found = _SPEC.fullmatch(spec)
     if found is None:
@@ -44,15 +64,27 @@ def parse_model(spec: str) -> tuple[str, dict[str, int]]:
 def canonical_model(spec: str) -> str:
     """The one way to write this model: options sorted, those at their default left out. Raises ValueError."""
     name, options = parse_model(spec)
-    defaults = _defaults(_find(name, options))
-    changed = sorted((option, value) for option, value in options.items() if value != defaults[option])
-    return f"{name}({', '.join(f'{option}={value}' for option, value in changed)})" if changed else name
+    function, options = _find(name, options)
+    return _write(name, options, _defaults(function))
+
+
+def without_first_weights(spec: str) -> str:
+    """The same network, its weights drawn and not loaded: for whoever puts others into it. Raises ValueError."""
+    name, options = parse_model(spec)
+    if "/" in name:
+        options.pop(load_library(name.partition("/")[0]).FIRST_WEIGHTS, None)
+    function, options = _find(name, options)
+    return _write(name, options, _defaults(function))
 
 
 def build_model(spec: str, num_classes: int, channels: int) -> nn.Module:
-    """The network, its weights drawn from torch's global generator. Raises ValueError where the spec is wrong."""
+    """The network, its weights drawn from torch's global generator, or loaded where the spec asks for a library's.
+
+    Raises ValueError where the spec is wrong.
+    """
     name, options = parse_model(spec)
-    network = _find(name, options)(num_classes, channels, **options)
+    function, options = _find(name, options)
+    network = function(num_classes, channels, **options)
     for part in ("outputs", "classifier"):
         if not hasattr(network, part):
             raise ValueError(f"model `{name}` has no `{part}`\n\nhint: kdtrain/model.py says what a model has")
@@ -60,54 +92,61 @@ def build_model(spec: str, num_classes: int, channels: int) -> nn.Module:
 
 
 def describe_model(spec: str, info: DataInfo) -> Card:
-    """What the model offers for one image of the data set. Leaves torch's random numbers as they were."""
-    with torch.random.fork_rng(devices=[]):
-        network = build_model(spec, info.num_classes, info.channels).eval()
-    macs: list[int] = []
-    for part in network.modules():
-        if isinstance(part, nn.Conv2d | nn.Linear):
-            part.register_forward_hook(partial(_count_macs, macs))
-    with torch.no_grad():
-        outputs = network.outputs(torch.zeros(1, info.channels, *info.size))
-    return Card(
-        name=canonical_model(spec),
-        num_classes=info.num_classes,
-        params=sum(parameter.numel() for parameter in network.parameters()),
-        macs=sum(macs),
-        pooled_width=outputs.pooled_BD.shape[1],
-        map_shapes={name: tuple(map_BDHW.shape[1:]) for name, map_BDHW in outputs.maps.items()},
-    )
+    """What the model offers for one image of the data set. Leaves torch's random numbers as they were.
+
+    Raises ValueError where the spec is wrong or the model does not take such images.
+    """
+    own = ":" in spec   # whoever wrote it may not have had tensors without numbers in mind
+    with torch.random.fork_rng(devices=[]), nullcontext() if own else Weightless():
+        network = build_model(without_first_weights(spec), info.num_classes, info.channels)
+    return measure_card(network if own else network.to("meta"), canonical_model(spec), info=info)
 
 
-def _count_macs(macs: list[int], part: nn.Conv2d | nn.Linear, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
-    """Each output element is a sum over one output's weights, and weights are (outputs, all that is summed over)."""
-    macs.append(output.numel() * part.weight[0].numel())
-
-
-def _read_option(spec: str, text: str) -> tuple[str, int]:
+def _read_option(spec: str, text: str) -> tuple[str, Option]:
     found = _OPTION.fullmatch(text)
     if found is None:
         raise ValueError(
             f"model: {text.strip()!r} in {spec!r} is not an option with a whole number from 1\n\n"
             "hint: write resnet8(width=4)"
         )
-    return found[1], int(found[2])
+    return found[1], int(found[2]) if found[2].isdecimal() else found[2]
 
 
-def _find(name: str, options: Mapping[str, int]) -> Callable[..., nn.Module]:
-    """The function that builds the model, checked to have the options."""
+def _write(name: str, options: Mapping[str, Option], defaults: Mapping[str, object]) -> str:
+    changed = sorted((option, value) for option, value in options.items() if value != defaults[option])
+    return f"{name}({', '.join(f'{option}={value}' for option, value in changed)})" if changed else name
+
+
+def _find(name: str, options: Mapping[str, Option]) -> tuple[Callable[..., nn.Module], dict[str, Option]]:
+    """The function that builds the model, and the options that it was checked to have."""
+    library, _, inside = name.rpartition("/")
+    function = load_library(library).find_builder(inside) if library else _find_function(name)
+    defaults = _defaults(function)
+    for option, value in options.items():
+        if option not in defaults:
+            raise ValueError(describe_unknown(f"option of model {name}", option, defaults or ["(none)"]))
+        if isinstance(value, str) != (option == "weights" and bool(library)):
+            kind = "a whole number from 1" if isinstance(value, str) else "the name of weights"
+            raise ValueError(f"option {option} of model {name}: {value} is not {kind}")
+    return function, load_library(library).resolve_options(inside, options) if library else dict(options)
+
+
+def _find_function(name: str) -> Callable[..., nn.Module]:
     if ":" in name:
         function = load_own("model", name)
         if not callable(function):
             raise ValueError(f"no model `{name}`: it is not a function")
-    elif name in _model_functions():
-        function = _model_functions()[name]
-    else:
-        raise ValueError(describe_unknown("model", name, _model_functions()))
-    for option in options:
-        if option not in _defaults(function):
-            raise ValueError(describe_unknown(f"option of model {name}", option, _defaults(function) or ["(none)"]))
-    return function
+        return function
+    if name not in _model_functions():
+        raise ValueError(describe_unknown("model", name, _model_functions()) + _hint_elsewhere(name))
+    return _model_functions()[name]
+
+
+def _hint_elsewhere(name: str) -> str:
+    """The same name in other letters or of torchvision, where there is one."""
+    same = [known for known in list_models() if known.lower() == name.lower()]
+    same += [f"torchvision/{known}" for known in load_library("torchvision").list_names() if known == name.lower()]
+    return f"\n\nhint: there is {' and '.join(same)}" if same else ""
 
 
 def _defaults(function: Callable[..., nn.Module]) -> dict[str, object]:
