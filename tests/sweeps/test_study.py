@@ -281,3 +281,52 @@ def test_a_study_that_does_not_exist_is_answered_with_those_that_do():
         study.load("digit")
     with pytest.raises(ValueError, match=r"^mine/no.yaml: no such file\n\nhint: shipped studies are found by name: "):
         study.load("mine/no.yaml")
+
+
+# Fields without effect
+
+
+@pytest.mark.parametrize(
+    ("recipe", "changed", "name", "of_the_recipe", "default"),
+    [
+        ("crd", "schedule: linear", "milestones", (0.625, 0.75, 0.875), ()),
+        ("small", "schedule: one_cycle", "warmup_epochs", 1, 0),
+        ("small", "optimizer: adamw", "nesterov", True, False),
+        ("deit", "mixup: 0, cutmix: 0, mix_probability: 0", "mix_probability", 1.0, 1.0),
+        ("deit", "rand_augment: 0", "rand_magnitude", 27, 9),
+        ("deit", "schedule: constant", "min_lr", 1e-5, 0.0),
+    ],
+)
+def test_a_recipes_field_that_the_study_leaves_without_effect_stands_at_its_default(
+    recipe, changed, name, of_the_recipe, default
+):
+    """Else two trials that train the same would be two trials."""
+    fix = f"recipe: {recipe}, epochs: 9"
+    assert read(change("recipe: small, epochs: 9", fix)).fix[name] == of_the_recipe
+    assert read(change("recipe: small, epochs: 9", f"{fix}, {changed}")).fix[name] == default
+
+
+def test_an_exponential_schedule_keeps_its_decay_and_a_step_schedule_its_milestones():
+    fix = read(change("recipe: small, epochs: 9", "recipe: small, epochs: 9, schedule: exponential, decay: 0.98")).fix
+    assert (fix["schedule"], fix["decay"], fix["milestones"]) == ("exponential", 0.98, ())
+    fix = read(change("recipe: small, epochs: 9", "recipe: crd, epochs: 8, decay: 0.2")).fix
+    assert (fix["schedule"], fix["decay"], fix["milestones"]) == ("step", 0.2, (0.625, 0.75, 0.875))
+
+
+def test_a_study_may_say_every_training_field():
+    every = (
+        "recipe: small, epochs: 9, optimizer: adamw, decay_norms: false, clip_norm: 5, precision: bf16, min_lr: 1e-3, "
+        "schedule: poly, poly_power: 2, image_size: 16, rand_augment: 2, rand_magnitude: 5, erasing: 0.25, mixup: 0.8, "
+        "cutmix: 1, mix_probability: 0.5, label_smoothing: 0.1"
+    )
+    found = read(change("recipe: small, epochs: 9", every))
+    config = found.trial_config(found.arms[0], {}, seed=0, stage="tune")
+    assert (config.optimizer, config.decay_norms, config.clip_norm, config.precision) == ("adamw", False, 5.0, "bf16")
+    assert (config.schedule, config.min_lr, config.poly_power, config.image_size) == ("poly", 1e-3, 2.0, 16)
+    assert (config.rand_augment, config.rand_magnitude, config.erasing) == (2, 5, 0.25)
+    assert (config.mixup, config.cutmix, config.mix_probability, config.label_smoothing) == (0.8, 1.0, 0.5, 0.1)
+
+
+def test_a_study_that_says_the_defaults_of_later_fields_is_the_one_that_does_not_name_them():
+    named = "recipe: small, epochs: 9, optimizer: sgd, decay_norms: true, precision: float32, mixup: 0, min_lr: 0"
+    assert read(change("recipe: small, epochs: 9", named)).study_id == read(WHOLE).study_id

@@ -118,7 +118,7 @@ def test_a_training_that_cannot_be_is_refused(new, beginning):
         ("epochs: 3", "epoch: 3", "teachers.epoch: no such key. Did you mean `epochs`? Known: augment, batch_size,"),
         ("epochs: 3", "resnet56: {epochs: 3}", "teachers.resnet56: no such teacher in `pairs`. Did you mean `res"),
         ("epochs: 3", "resnet: {epochs: 3}", "teachers: no model `resnet`. Did you mean"),
-        ("epochs: 3", "resnet20: {file: a.pt}", "teachers.resnet20.file: no such key."),
+        ("epochs: 3", "resnet20: {fil: a.pt}", "teachers.resnet20.fil: no such key. Did you mean `file`?"),
         ("epochs: 3", "resnet20: {lr: 0}", "teachers.resnet20.lr: 0.0 is not a positive number"),
     ],
 )
@@ -208,3 +208,44 @@ def test_a_file_that_is_no_mapping_is_refused(text):
 def test_a_file_that_is_no_yaml_is_refused_with_the_place():
     with pytest.raises(ValueError, match=r"^tiny.yaml: is not YAML: (?s:.*)line 1"):
         read("study: [")
+
+
+@pytest.mark.parametrize(
+    ("new", "beginning"),
+    [
+        ("min_lr: 0.01, schedule: constant", "min_lr: has no effect with schedule constant\n\nhint: write schedule: "),
+        ("min_lr: 0.01, schedule: one_cycle", "min_lr: has no effect with schedule one_cycle\n\nhint: write sched"),
+        ("poly_power: 2, schedule: linear", "poly_power: has no effect with schedule linear"),
+        ("warmup_epochs: 2, schedule: one_cycle", "warmup_epochs: has no effect with schedule one_cycle"),
+        ("milestones: [0.5], schedule: poly", "milestones: has no effect with schedule poly"),
+        ("decay: 0.5, schedule: poly", "decay: has no effect with schedule poly\n\nhint: write schedule: step or expo"),
+        ("schedule: exponential", "decay: an exponential schedule needs it\n\nhint: write what lr is multiplied by"),
+        ("optimizer: adamw, momentum: 0.9", "momentum: has no effect with optimizer adamw\n\nhint: write optim"),
+        ("optimizer: adamw, nesterov: true", "nesterov: has no effect with optimizer adamw"),
+        ("rand_magnitude: 5", "rand_magnitude: has no effect with rand_augment 0\n\nhint: write rand_augment above 0"),
+        ("mix_probability: 0.5", "mix_probability: has no effect with mixup 0.0\n\nhint: write mixup or cut"),
+        ("mixup: 0.8, mix_probability: 0", "mix_probability: 0 mixes no batch\n\nhint: write mixup: 0 and cutmix: 0"),
+        ("augment: resized_crop_flip, padding: 2", "padding: has no effect with augment resized_crop_flip"),
+        ("warmup_epochs: 3, schedule: cosin", "schedule: 'cosin' is none of constant, step"),
+        ("optimizer: adam, momentum: 0.5", "optimizer: 'adam' is none of sgd, adamw"),
+        ("precision: half", "precision: 'half' is none of float32, bf16, fp16"),
+        ("clip_norm: 0", "clip_norm: 0.0 is not a number above 0"),
+        ("image_size: 0", "image_size: 0 is below 1"),
+        ("erasing: 2", "erasing: 2.0 is above 1"),
+        ("decay_norms: maybe", "decay_norms: 'maybe' is neither true nor false"),
+        ("rand_augment: 1.5", "rand_augment: 1.5 is not a whole number"),
+    ],
+)
+def test_a_training_field_of_a_modern_recipe_that_cannot_be_or_does_nothing_is_refused(new, beginning):
+    refuse_beginning("recipe: small, epochs: 9", f"recipe: small, epochs: 9, {new}", f"fix.{beginning}")
+
+
+def test_a_search_over_what_the_optimizer_does_not_have_is_refused():
+    text = change("lr: {log: [1e-2, 0.2]}", "momentum: {range: [0.5, 0.99]}")
+    with pytest.raises(ValueError, match=r"tune\.momentum: has no effect with optimizer adamw"):
+        read(change("recipe: small, epochs: 9", "recipe: small, epochs: 9, optimizer: adamw", text))
+
+
+def test_a_search_over_rates_below_where_the_schedule_ends_is_refused():
+    fix = "recipe: small, epochs: 9, min_lr: 0.02"
+    refuse_beginning("recipe: small, epochs: 9", fix, "tune.lr: 0.01 is below min_lr 0.02")
