@@ -16,6 +16,7 @@ from types import ModuleType
 
 from torch import Tensor, nn
 
+import kdtrain.torchvision_ops  # noqa: F401  timm imports torchvision, which this makes importable
 from kdtrain.listening import keep_input
 from kdtrain.method import Outputs
 
