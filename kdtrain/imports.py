@@ -10,23 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kdtrain.config import TrialConfig, digest
+from kdtrain.config import TrialConfig
 from kdtrain.evaluate import measure
 from kdtrain.images import DataInfo, Split, load_images, load_info
 from kdtrain.matching import match_weights
 from kdtrain.model import build_model, describe_model
 from kdtrain.run import prepare_device
-from kdtrain.teachers import has_teacher, put_teacher, read_card, replace_card
+from kdtrain.teachers import has_teacher, name_imported, put_teacher, read_card, replace_card
 from kdtrain.weights_file import WeightsFile
-
-
-def name_imported(config: TrialConfig, sha256: str) -> str:
-    """`w` and 16 hex digits of the file, the model, and the images that the teacher is measured on.
-
-    config: what model the file holds, and the data set with its validation split; its training does not count.
-    """
-    data = {name: config.identity().get(name) for name in ("data", "validation", "split_seed", "image_size")}
-    return "w" + digest({"sha256": sha256, "model": config.student, **data})
 
 
 def import_teacher(
@@ -35,12 +26,12 @@ def import_teacher(
     """Stores the file's network as a teacher and returns its card, with top-1 on val and test where it is `measured`.
 
     config: as for `name_imported`, and where the data lie. held_out: whether the validation images were kept from its
-    training; without the user's word they were not. A teacher that is stored already stays; one that was not measured
-    then is now. Raises ValueError where tensors do not fit, the data are missing, or the card says otherwise.
+    training; without the user's word they were not. A teacher that is stored already is completed. Raises ValueError
+    where tensors do not fit, the data are missing, or the stored card says otherwise.
     """
     teacher_id = name_imported(config, file.sha256)
     if has_teacher(weights_dir, teacher_id):
-        return _complete(weights_dir, teacher_id, config, held_out=held_out, measured=measured)
+        return complete_teacher(weights_dir, teacher_id, config, held_out=held_out, measured=measured)
     info = load_info(config.data)
     weights = match_weights(file, config.student, info)
     model = describe_model(config.student, info)
@@ -56,6 +47,26 @@ def import_teacher(
         **(_measure(_load(weights, config, info), config) if measured else {"val_top1": None, "test_top1": None}),
     }
     return put_teacher(weights_dir, card, weights=weights)
+
+
+def complete_teacher(
+    weights_dir: Path, teacher_id: str, config: TrialConfig, *, held_out: bool = False, measured: bool = True
+) -> dict[str, Any]:
+    """The card of an imported teacher that is stored; where it was not measured then, it is now.
+
+    Raises ValueError where it is altered, the data are missing, or it is stored as one that was not `held_out`.
+    """
+    card = read_card(weights_dir, teacher_id)
+    if held_out and card["saw_validation"]:
+        raise ValueError(
+            f"{weights_dir / teacher_id}: is stored as a teacher that was trained on the validation images\n\n"
+            "hint: if it was not, remove that directory and import it again"
+        )
+    if not measured or card["test_top1"] is not None:
+        return card
+    info = load_info(config.data)
+    weights = torch.load(weights_dir / teacher_id / "weights.pt", map_location="cpu", weights_only=True)
+    return replace_card(weights_dir, {**card, **_measure(_load(weights, config, info), config)})
 
 
 def _load(weights: Mapping[str, Tensor], config: TrialConfig, info: DataInfo) -> nn.Module:
@@ -90,20 +101,3 @@ def _describe_origin(config: TrialConfig, file: WeightsFile, info: DataInfo) -> 
         "validation": config.validation,
         "split_seed": config.split_seed,
     }
-
-
-def _complete(
-    weights_dir: Path, teacher_id: str, config: TrialConfig, *, held_out: bool, measured: bool
-) -> dict[str, Any]:
-    """The card of a stored teacher, measured now where it was not."""
-    card = read_card(weights_dir, teacher_id)
-    if held_out and card["saw_validation"]:
-        raise ValueError(
-            f"{weights_dir / teacher_id}: is stored as a teacher that was trained on the validation images\n\n"
-            "hint: if it was not, remove that directory and import it again"
-        )
-    if not measured or card["test_top1"] is not None:
-        return card
-    info = load_info(config.data)
-    weights = torch.load(weights_dir / teacher_id / "weights.pt", map_location="cpu", weights_only=True)
-    return replace_card(weights_dir, {**card, **_measure(_load(weights, config, info), config)})

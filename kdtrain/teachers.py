@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from kdtrain import checkpoint
-from kdtrain.config import TrialConfig
+from kdtrain.config import TrialConfig, digest
 from kdtrain.images import DataInfo
 from kdtrain.model import build_model
 from kdtrain.weights_file import hash_file
@@ -27,6 +27,15 @@ from kdtrain.weights_file import hash_file
 def name_teacher(config: TrialConfig) -> str:
     """`w` and 16 hex digits of the recipe: data, model, training, seed."""
     return "w" + config.trial_id[1:]
+
+
+def name_imported(config: TrialConfig, sha256: str) -> str:
+    """`w` and 16 hex digits of the file, the model, and the images that the teacher is measured on.
+
+    config: what model the file holds, and the data set with its validation split; its training does not count.
+    """
+    data = {name: config.identity().get(name) for name in ("data", "validation", "split_seed", "image_size")}
+    return "w" + digest({"sha256": sha256, "model": config.student, **data})
 
 
 def has_teacher(weights_dir: Path, teacher_id: str) -> bool:

@@ -24,7 +24,7 @@ from rich.text import Text
 
 from analysis import cli as analysis_cli
 from analysis.commands.printing import RowsFormat, RowsFormatOption, show_answer
-from sweeps import data_commands
+from sweeps import data_commands, teacher_commands
 from sweeps.exits import GIVEN_UP, SOME_FAILED, find_exit_code
 from sweeps.figures import count, format_seconds
 from sweeps.interrupt import Interrupted
@@ -221,6 +221,7 @@ def build_app() -> typer.Typer:
         app.command()(verb)
     app.command("list")(list_)
     app.add_typer(data_commands.build_app(), name="data")
+    app.add_typer(teacher_commands.build_app(), name="teacher")
     analysis_cli.mount(app)
     return app
 

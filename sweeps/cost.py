@@ -79,6 +79,7 @@ class Cost:
 
     arms: tuple[ArmCost, ...]
     teachers: tuple[TeacherCost, ...]
+    imported: tuple[str, ...] = ()      # models of the teachers that are not trained
 
     @property
     def trials(self) -> int:
@@ -107,15 +108,16 @@ class Cost:
 
 
 def estimate_cost(study: Study, seconds_per_epoch: SecondsPerEpoch, *, stored: Iterable[str] = ()) -> Cost:
-    """The study's cost. Teachers whose id is in `stored` are not trained again."""
+    """The study's cost. Teachers whose id is in `stored` are not trained again, imported ones never."""
     stored = set(stored)
     return Cost(
         arms=tuple(_estimate_arm(study, arm, seconds_per_epoch) for arm in study.arms),
         teachers=tuple(
             _estimate_teacher(teacher, seconds_per_epoch)
             for teacher in study.teachers
-            if teacher.teacher_id not in stored
+            if teacher.teacher_id not in stored and teacher.origin is None
         ),
+        imported=tuple(teacher.config.student for teacher in study.teachers if teacher.origin is not None),
     )
 
 

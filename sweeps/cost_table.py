@@ -20,15 +20,18 @@ def to_json(cost: Cost) -> dict[str, Any]:
         **{name: getattr(cost, name) for name in _TOTALS},
         "arms": [asdict(arm) | {"seconds_low": arm.seconds_low, "seconds_high": arm.seconds_high} for arm in cost.arms],
         "teachers": [asdict(teacher) | {"seconds": teacher.seconds} for teacher in cost.teachers],
+        "imported": list(cost.imported),
     }
 
 
 def build_cost_table(cost: Cost) -> Table:
-    """A row for each teacher that has to be trained and each arm, and their sum."""
+    """A row for each teacher that has to be trained or is imported and each arm, and their sum."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("arm or teacher", no_wrap=True)
     for name in ("trials + repeats", "epochs", "time on one slot"):
         table.add_column(name, justify="right", no_wrap=True)
+    for model in cost.imported:
+        table.add_row(Text(f"teacher {model}, imported"), "0", "0", "-")
     for teacher in cost.teachers:
         table.add_row(Text(f"teacher {teacher.model}"), "1", f"{teacher.epochs:,}", format_seconds(teacher.seconds))
     for arm in cost.arms:

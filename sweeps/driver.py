@@ -180,13 +180,18 @@ class Driver:
                 "hint: put the directory _weights back beside the study's"
             )
         card = self.shelf.find_card(teacher_id)
+        if card is None and self.planner.teachers[teacher_id].origin is not None and not self.planner.is_done:
+            raise ValueError(
+                f"teacher {teacher_id}: its weights are imported, and they are gone\n\n"
+                "hint: put the directory _weights back beside the study's, or import them again: kdsweep teacher import"
+            )
         if card is None or state.of_arm("teacher", teacher_id):
             return
         gate = self.planner.teachers[teacher_id].gate
         if not passes_gate(card["val_top1"], gate):
             raise ValueError(
                 f"teacher {card['model']} on {card['data']} ({teacher_id}): val_top1 {card['val_top1']} is under "
-                f"the study's gate {gate}\n\nhint: a better recipe under `teachers`, or a lower gate there"
+                f"the study's gate {gate}\n\nhint: a better recipe or file under `teachers`, or a lower gate there"
             )
 
     def _find_teacher(self, teacher_id: str) -> None:

@@ -16,9 +16,10 @@ from sweeps import study as studies
 from sweeps.driver import Driver, write_study_files
 from sweeps.executors.inline import run_inline
 from sweeps.exits import StudyChanged
+from sweeps.importing import import_teachers
 from sweeps.interrupt import Interrupted, catch_signals
 from sweeps.planner import Planner
-from sweeps.progress import Progress
+from sweeps.progress import Progress, describe_card
 from sweeps.study import Study
 
 WEIGHTS = "_weights"  # beside the studies, which share it
@@ -56,6 +57,8 @@ def begin(name: str, *, results: Path, place: Place, console: Console) -> tuple[
     study = put(study, directory, place)
     show_warnings(study, console)
     check_data(study)
+    for card in import_teachers(study, find_weights(directory)):
+        console.print(Text(describe_card(card)), soft_wrap=True)
     write_study_files(study, directory.resolve())
     return _drive(study, directory, place, console), directory
 
@@ -77,8 +80,9 @@ def load_begun(directory: Path) -> Study:
     """The study of a results directory. Raises ValueError where none was begun, StudyChanged where it is another."""
     if not has_begun(directory):
         raise ValueError(f"{directory}: no study was begun here\n\nhint: begin one: kdsweep run STUDY")
-    study = studies.load(directory / "study.yaml")
     began = json.loads((directory / "study.json").read_text())
+    hashes = {found["model"]: found["imported"]["sha256"] for found in began["teachers"] if "imported" in found}
+    study = studies.load(directory / "study.yaml", hashes=hashes)
     if study.config_hash != began["config_hash"]:
         raise StudyChanged(
             f"{directory}/study.yaml: the study changed since it began: its hash is {study.config_hash}, "

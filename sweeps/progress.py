@@ -133,6 +133,12 @@ def _describe_training(teacher: dict[str, Any]) -> str:
     return line if teacher["val_top1"] is None else f"{line}, val top-1 {format_share(teacher['val_top1'])}"
 
 
+def describe_card(card: dict[str, Any]) -> str:
+    """`teacher resnet32x4 (w0123456789abcdef) is stored: imported:t.pth, val top-1 79.42 %`."""
+    value = format_share(card["val_top1"])
+    return f"teacher {card['model']} ({card['teacher_id']}) is stored: {card['source']}, val top-1 {value}"
+
+
 def describe_event(planner: Planner, event: dict[str, Any]) -> str | None:
     """The line for an event that matters to a person; None for all others."""
     describe = {
@@ -150,7 +156,8 @@ def _describe_teacher(planner: Planner, event: dict[str, Any]) -> str:
     if event["status"] == "blocked":
         return f"teacher {model} ({teacher_id}) failed: its arms are skipped"
     trials = planner.state.of_arm("teacher", teacher_id)
-    value = f"val top-1 {format_share(trials[0].value)}" if trials else "from an earlier study"
+    stored = "from an earlier study" if planner.teachers[teacher_id].origin is None else "imported"
+    value = f"val top-1 {format_share(trials[0].value)}" if trials else stored
     return f"teacher {model} ({teacher_id}) is ready: {value}"
 
 

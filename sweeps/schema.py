@@ -24,6 +24,12 @@ def _read_name(given: object) -> str:
 Name = Annotated[str, BeforeValidator(_read_name)]
 
 
+def _read_sha256(given: object) -> str:
+    if not isinstance(given, str) or not re.fullmatch(r"[0-9a-fA-F]{64}", given):
+        raise ValueError(f"{given!r} is not a SHA-256\n\nhint: 64 hex digits, as `sha256sum FILE` prints them")
+    return given.lower()
+
+
 class Section(BaseModel):
     """A mapping of the file. Other keys than its fields are refused."""
 
@@ -90,10 +96,29 @@ class Teaching(Training):
     gate: Gate | None = None
 
 
+class Imported(Teaching):
+    """How one teacher model is trained, or which file holds its weights: then it is not trained."""
+
+    file: str | None = None                                 # from the study file's directory on
+    sha256: Annotated[str, BeforeValidator(_read_sha256)] | None = None
+    held_out: bool = False                                  # it never saw the validation images
+
+    @model_validator(mode="after")
+    def _refuse_training(self) -> Imported:
+        if self.file is None:
+            for name in ("sha256", "held_out"):
+                if getattr(self, name):
+                    raise ValueError(f"{name}: has no effect without file")
+        for name in ("recipe", "seeds", *self.given()):
+            if self.file is not None and getattr(self, name) is not None:
+                raise ValueError(f"{name}: has no effect with file: that teacher is trained already")
+        return self
+
+
 class Teachers(Teaching):
     """How all teachers are trained; a mapping under a model's name goes before."""
 
-    by_model: dict[str, Teaching] = {}
+    by_model: dict[str, Imported] = {}
 
     @model_validator(mode="before")
     @classmethod

@@ -21,7 +21,8 @@ from sweeps.setting import group_settings
 from sweeps.state import Trial
 from sweeps.study import Study, Teacher
 
-_ENDED = ("done", "blocked")
+_ENDED = ("done", "blocked")        # arms
+_DECIDED = ("ready", "blocked")     # teachers
 
 
 def read_status(study: Study, directory: Path, *, now: float) -> dict[str, Any]:
@@ -94,7 +95,7 @@ def _describe_teacher(planner: Planner, teacher: Teacher, told: Mapping[str, int
         "status": status,
         "val_top1": None if trial is None else trial.value,
         "epochs_done": done,
-        "epochs_left": 0 if status in ("ready", "blocked") else max(0, teacher.config.epochs - done),
+        "epochs_left": 0 if status in _DECIDED or teacher.origin else max(0, teacher.config.epochs - done),
     }
 
 

@@ -32,6 +32,7 @@ from sweeps.arms import (
 from sweeps.asha import list_rungs
 from sweeps.budget import compress
 from sweeps.fitting import refuse_misfits
+from sweeps.origin import Sources
 from sweeps.problems import Problems
 from sweeps.schema import Data, Failure, PairEntry, Repeat, Resources, Search, Stop, StudyFile, Teachers, list_problems
 from sweeps.space import Value
@@ -157,14 +158,17 @@ def list_studies() -> list[str]:
     return sorted(path.stem for path in _SHIPPED.glob("*.yaml"))
 
 
-def load(path_or_name: str | Path) -> Study:
-    """The study in a file, or the shipped study of that name. Raises ValueError for what is not there or wrong."""
+def load(path_or_name: str | Path, *, hashes: Mapping[str, str] | None = None) -> Study:
+    """The study in a file, or the shipped study of that name. Raises ValueError for what is not there or wrong.
+
+    hashes: those of the imported teachers' files by model, of a study that has begun; the files may be gone.
+    """
     path = Path(path_or_name)
     if str(path_or_name) in list_studies():
         path = _SHIPPED / f"{path_or_name}.yaml"
         return parse(path.read_text(), path.name)
     if path.is_file():
-        return parse(path.read_text(), str(path_or_name))
+        return parse(path.read_text(), str(path_or_name), sources=Sources(path.parent, hashes or {}))
     if path.suffix in _SUFFIXES or len(path.parts) > 1:
         hint = f"shipped studies are found by name: {', '.join(list_studies())}"
         raise ValueError(f"{path}: no such file\n\nhint: {hint}")
@@ -172,7 +176,7 @@ def load(path_or_name: str | Path) -> Study:
     raise ValueError(f"{describe_unknown('study', str(path), list_studies())}\n\nhint: {hint}")
 
 
-def parse(text: str, source: str) -> Study:
+def parse(text: str, source: str, *, sources: Sources = Sources()) -> Study:  # noqa: B008 - it is frozen
     """The study that a YAML text describes. Raises ValueError: the source, and each key with what is wrong."""
     problems = Problems(source)
     file = _read_file(text, problems)
@@ -191,7 +195,9 @@ def parse(text: str, source: str) -> Study:
     problems.raise_any()
     check_common(common, fix, problems)
     exceptions = list_exceptions(file.fix, dict.fromkeys(pair.student for pair in pairs), info, data, problems)
-    by_pair, warnings = resolve_teachers(teaching, pairs, student=file.fix, info=info, data=data, problems=problems)
+    by_pair, warnings = resolve_teachers(
+        teaching, pairs, student=file.fix, info=info, data=data, sources=sources, problems=problems
+    )
     problems.raise_any()
 
     teacher_ids = {key: teacher.teacher_id for key, teacher in by_pair.items()}
@@ -244,7 +250,7 @@ def _read_file(text: str, problems: Problems) -> StudyFile:
 
 def _resolve_data(data: Data, problems: Problems) -> DataInfo | None:
     with problems.collect("data.name: "):
-        info = load_info(data.name)
+        info = load_info(data.name, data.root)
         _check_sizes(data, info, problems)
         return info
     return None

@@ -11,7 +11,8 @@ from kdtrain.config import TrialConfig, check_choices
 from kdtrain.images import DataInfo
 from kdtrain.names import suggest
 from kdtrain.recipes import load_recipe
-from kdtrain.teachers import name_teacher
+from kdtrain.teachers import name_imported, name_teacher
+from sweeps.origin import Origin, Sources
 from sweeps.problems import Problems
 from sweeps.schema import TRAINING_FIELDS, Data, PairEntry, Teachers, Teaching, Training
 
@@ -31,16 +32,17 @@ _ACTS_ABOVE_0 = {"rand_magnitude": ("rand_augment",), "mix_probability": ("mixup
 
 @dataclass(frozen=True)
 class Teacher:
-    """A teacher that the study trains, or finds trained."""
+    """A teacher that the study trains, or finds trained, or imports."""
 
     teacher_id: str
-    config: TrialConfig
+    config: TrialConfig     # of one that is imported, only its model and its data mean something
     gate: float | None      # least val_top1 that it may teach with
+    origin: Origin | None = None  # where its weights come from where they are imported
 
     def to_json(self) -> dict[str, Any]:
         """The teacher as plain JSON values, its place left out."""
-        config = self.config.identity()
-        return {"teacher_id": self.teacher_id, "model": self.config.student, "gate": self.gate, "config": config}
+        known = {"config": self.config.identity()} if self.origin is None else {"imported": self.origin.to_json()}
+        return {"teacher_id": self.teacher_id, "model": self.config.student, "gate": self.gate, **known}
 
     def at(self, place: Mapping[str, str]) -> Teacher:
         """The same teacher, trained and stored at another place."""
@@ -89,6 +91,7 @@ def resolve_teachers(
     student: Training,
     info: DataInfo,
     data: Data,
+    sources: Sources,
     problems: Problems,
 ) -> tuple[dict[tuple[str, int | None], Teacher], list[str]]:
     """The pairs' teachers by (model, the seed that the pair asks for), and warnings.
@@ -98,8 +101,14 @@ def resolve_teachers(
     _refuse_unknown_models(teachers, pairs, problems)
     planned: dict[tuple[str, int | None], Teacher] = {}
     used: dict[str, set[int]] = {}
+    imported, warnings = _resolve_imported(teachers, student, info, data, sources, problems)
     for place, pair in enumerate(pairs):
         if pair.teacher is None:
+            continue
+        if pair.teacher in imported:
+            if pair.teacher_seed is not None:
+                problems.add(f"pairs[{place}].teacher_seed: the teacher is imported, it has no seed here")
+            planned[pair.teacher, pair.teacher_seed] = imported[pair.teacher]
             continue
         where, given = _merge(teachers, pair.teacher)
         seeds = given.seeds or (0,)
@@ -117,7 +126,26 @@ def resolve_teachers(
             config = TrialConfig(**identity, **fields)
             gate = None if given.gate is None else given.gate.val_top1
             planned[pair.teacher, pair.teacher_seed] = Teacher(name_teacher(config), config, gate)
-    return planned, _list_unused_seeds(teachers, used)
+    return planned, warnings + _list_unused_seeds(teachers, used)
+
+
+def _resolve_imported(
+    teachers: Teachers, student: Training, info: DataInfo, data: Data, sources: Sources, problems: Problems
+) -> tuple[dict[str, Teacher], list[str]]:
+    """The teachers whose weights are in files, by model, and warnings."""
+    found, warnings = {}, []
+    for model, given in teachers.by_model.items():
+        where = f"teachers.{model}"
+        origin = None if given.file is None else sources.read_origin(given, where, model=model, problems=problems)
+        if origin is not None:
+            # it is measured on what it will teach on: images of the students' size
+            image_size = resolve_student(student, info, data, problems, model=model).get("image_size")
+            config = TrialConfig(**data_fields(data), student=model, image_size=image_size)
+            gate = given.gate or teachers.gate
+            teacher_id = name_imported(config, origin.sha256)
+            found[model] = Teacher(teacher_id, config, None if gate is None else gate.val_top1, origin)
+            warnings += sources.list_warnings(given, where, origin)
+    return found, warnings
 
 
 def _start(info: DataInfo) -> dict[str, Any]:
@@ -179,7 +207,7 @@ def _merge(teachers: Teachers, model: str) -> tuple[str, Teaching]:
     common = teachers.model_dump(exclude={"by_model"}, exclude_none=True)
     if model not in teachers.by_model:
         return "teachers", Teaching.model_validate(common)
-    own = teachers.by_model[model].model_dump(exclude_none=True)
+    own = teachers.by_model[model].model_dump(exclude={"file", "sha256", "held_out"}, exclude_none=True)
     return f"teachers.{model}", Teaching.model_validate({**common, **own})
 
 
