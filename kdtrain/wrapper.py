@@ -114,7 +114,11 @@ def list_wrappers() -> list[str]:
 def load_wrapper(name: str) -> type[Wrapping]:
     """The class `Wrapper` of kdtrain/wrappers/`name`.py, or a user's own `package.module:Name`. Raises ValueError."""
     if ":" in name:
-        return load_own("wrapper", name)
+        found = load_own("wrapper", name)
+        if not (isinstance(found, type) and issubclass(found, Wrapping)):
+            hint = "a wrapper is a frozen dataclass derived from Wrapping"
+            raise ValueError(f"`{name}` is not a wrapper\n\nhint: {hint}")
+        return found
     if name not in list_wrappers() and name in list_methods():
         raise ValueError(f"`{name}` is a method, and no wrapper\n\nhint: write the wrapper outside: select({name})")
     return load_named("wrapper", name, room="kdtrain.wrappers").Wrapper
