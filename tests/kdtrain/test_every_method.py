@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import importlib
 import json
 import re
 import sys
@@ -16,7 +18,22 @@ from kdtrain.model import build_model
 from tests.kdtrain.batches import STUDENT, draw_batch, make_cards, with_student_logits
 
 # The gradient of these is not the derivative of their value, by definition; each has a test of its own.
-STOPPED_GRADIENT = {"tf_nkd": "test_the_gradient_of_tf_nkd_takes_the_student_s_confidence_as_given"}
+STOPPED_GRADIENT = {
+    "tf_nkd": "test_the_gradient_of_tf_nkd_takes_the_student_s_confidence_as_given",
+    "uskd": "test_the_gradient_of_uskd_takes_its_soft_labels_as_given",
+    "wsld": "test_the_gradient_of_wsld_takes_the_weights_as_given",
+}
+PAIRS = [
+    ("digits", "resnet14", "resnet8(width=4)"),
+    ("cifar10", "resnet32x4", "resnet8x4"),
+    ("cifar100", "resnet56", "resnet20"),
+    ("cifar100", "wrn_40_2(width=16)", "wrn_16_2"),
+    ("cifar100", "ResNet34", "ResNet18"),
+    ("cifar100", "vgg13", "MobileNetV2"),
+    ("imagenet", "torchvision/resnet34", "torchvision/resnet18"),
+    ("imagenet", "torchvision/resnet50", "MobileNetV1"),
+    ("folder/photographs", "package.module:teacher", "package.module:student"),
+]
 
 
 def _ends(bounds: dict) -> tuple:
@@ -47,6 +64,11 @@ def _build(name: str, settings: dict, num_classes: int = 5,
     torch.manual_seed(0)
     own = method.build(student, teacher if method.needs.teacher_logits else None, num_classes, num_images=100)
     return method, None if own is None else own.to(dtype)
+
+
+def _ask(method: Distillation, batch: Batch, own: nn.Module | None) -> dict[str, Tensor]:
+    """The terms, from a copy of what the method has of its own: some remember what they were asked."""
+    return method(batch, copy.deepcopy(own))
 
 
 def _total(terms: dict[str, Tensor]) -> Tensor:
@@ -88,7 +110,7 @@ def test_per_sample_terms_move_with_their_samples_and_single_ones_stay(name):
     method, own = _build(name, {}, dtype=torch.float64)
     batch = draw_batch(method.needs, count=6, dtype=torch.float64)
     order_B = torch.tensor([3, 0, 5, 1, 4, 2])
-    before, after = method(batch, own), method(_reorder(batch, order_B), own)
+    before, after = _ask(method, batch, own), _ask(method, _reorder(batch, order_B), own)
     for term, value in before.items():
         torch.testing.assert_close(after[term], value[order_B] if value.ndim else value, rtol=1e-12, atol=1e-12)
 
@@ -109,21 +131,16 @@ def _reorder(batch: Batch, order_B: Tensor) -> Batch:
 @every_setting
 def test_gradients_are_the_derivatives(name, settings):
     if name in STOPPED_GRADIENT:
-        assert any(STOPPED_GRADIENT[name] in vars(module) for module in _test_modules())
+        module = importlib.import_module(f"tests.kdtrain.test_methods_{name}")
+        assert STOPPED_GRADIENT[name] in vars(module)
         return
     method, own = _build(name, settings, dtype=torch.float64)
     batch = draw_batch(method.needs, count=3, dtype=torch.float64)
 
     def total(logits_BC: Tensor) -> Tensor:
-        return _total(method(with_student_logits(batch, logits_BC), own))
+        return _total(_ask(method, with_student_logits(batch, logits_BC), own))
 
     assert torch.autograd.gradcheck(total, batch.student.logits_BC.clone().requires_grad_(), rtol=1e-4, atol=1e-6)
-
-
-def _test_modules() -> list:
-    import tests.kdtrain.test_methods_tf_nkd  # noqa: F401
-
-    return [module for key, module in sys.modules.items() if key.startswith("tests.kdtrain.test_methods")]
 
 
 @every_setting
@@ -169,20 +186,34 @@ def test_a_soft_label_that_is_certain_equals_the_hard_label(name, settings):
     method, own = _build(name, settings, dtype=torch.float64)
     batch = draw_batch(method.needs, num_classes=5, dtype=torch.float64)
     certain_BC = nn.functional.one_hot(batch.label_B, 5).to(torch.float64)
-    hard = method(batch, own)
-    soft = method(dataclasses.replace(batch, soft_label_BC=certain_BC, generator=torch.Generator().manual_seed(0)), own)
+    hard = _ask(method, batch, own)
+    mixed = dataclasses.replace(batch, soft_label_BC=certain_BC, generator=torch.Generator().manual_seed(0))
+    soft = _ask(method, mixed, own)
     assert hard.keys() == soft.keys()
     for term in hard:
         torch.testing.assert_close(soft[term], hard[term], rtol=1e-12, atol=1e-12)
 
 
 @every_setting
-def test_mixed_labels_give_finite_terms(name, settings):
-    method, own = _build(name, settings)
-    batch = draw_batch(method.needs, count=2, num_classes=3)
-    mixed_BC = torch.tensor([[0.6, 0.4, 0.0], [0.0, 0.3, 0.7]])
+@pytest.mark.parametrize("mixed", [[[0.6, 0.4], [0.3, 0.7]], [[0.6, 0.4, 0.0], [0.0, 0.3, 0.7]]], ids=["all", "some"])
+def test_mixed_labels_give_finite_terms_and_gradients(name, settings, mixed):
+    mixed_BC = torch.tensor(mixed)
+    method, own = _build(name, settings, num_classes=mixed_BC.shape[1])
+    batch = _require_gradient(draw_batch(method.needs, count=2, num_classes=mixed_BC.shape[1]))
     terms = method(dataclasses.replace(batch, soft_label_BC=mixed_BC, label_B=mixed_BC.argmax(1)), own)
+    _total(terms).backward()
     assert all(term.isfinite().all() for term in terms.values())
+    assert batch.student.logits_BC.grad.isfinite().all()
+
+
+@every_method
+def test_a_recipe_s_label_smoothing_changes_the_label_s_term_alone(name):
+    method, own = _build(name, {})
+    batch = draw_batch(method.needs)
+    plain = _ask(method, batch, own)
+    batch = dataclasses.replace(batch, label_smoothing=0.1, generator=torch.Generator().manual_seed(0))
+    smoothed = _ask(method, batch, own)
+    assert [term for term in plain if not torch.equal(plain[term], smoothed[term])] == ["label"]
 
 
 @every_method
@@ -205,6 +236,19 @@ def test_the_search_space_names_settings_and_holds_the_paper_s(name):
         assert set(settings) == set(method.search_space)
         assert all(_holds(method.search_space[key], value) for key, value in settings.items())
     assert bool(method.search_space) == bool(method.paper_settings)
+
+
+@every_method
+@pytest.mark.parametrize(("data", "teacher", "student"), PAIRS)
+def test_every_pair_tries_the_paper_s_settings_and_none_outside_the_search_space(name, data, teacher, student):
+    method = load_method(name)
+    teacher = teacher if method.needs.teacher_logits else None
+    found = method.list_paper_settings(data=data, teacher=teacher, student=student)
+    assert all(settings in found for settings in method.paper_settings)
+    assert len({json.dumps(settings, sort_keys=True) for settings in found}) == len(found)
+    for settings in found:
+        assert set(settings) == set(method.search_space)
+        assert all(_holds(method.search_space[key], value) for key, value in settings.items())
 
 
 def _holds(bounds: dict, value: object) -> bool:
