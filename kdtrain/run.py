@@ -192,10 +192,8 @@ def assemble_run(config: TrialConfig, images: Images, *, teacher: nn.Module | No
 def build_modules(config: TrialConfig, info: DataInfo) -> tuple[nn.Module, nn.Module | None, Card]:
     """The student and the method's own parameters before the first epoch, and what the student offers.
 
-    Needs neither data nor a teacher's weights. What models offer is measured at the size that the trial trains at.
+    Needs neither data nor a teacher's weights. `info`: with images of the size that the networks see.
     """
-    if config.image_size is not None:
-        info = replace(info, size=(config.image_size, config.image_size))
     method = build_method(config.method, config.settings)
     torch.manual_seed(derive_seed(config.seed, 0, "weights"))
     student = build_model(config.student, info.num_classes, info.channels)

@@ -1,14 +1,11 @@
 """The loop with all that a modern recipe asks of it: exact resume, mixed batches, clipping, smoothed labels."""
 
-import dataclasses
-
 import pytest
 import torch
 
 from kdtrain import train as loop
-from kdtrain.images import load_info
 from kdtrain.mixing import mix
-from kdtrain.run import build_modules, build_run
+from kdtrain.run import build_run
 from kdtrain.train import train
 from tests.kdtrain.trials import Watching, finish, make_config, run_interrupted, store_teacher, without_times
 
@@ -178,11 +175,11 @@ def test_a_methods_own_gradients_count_towards_the_norm_that_is_clipped():
 # The size of images
 
 
-def test_a_students_card_is_measured_at_the_size_that_the_trial_trains_at():
+def test_a_trials_networks_are_described_fed_and_measured_at_its_own_size_of_images(watched, teacher):
     """Four times the pixels are four times the multiply-adds of every layer but the last, which sees their mean."""
-    info = load_info("digits")
-    small, large = (build_modules(make_config(image_size=size), info)[2] for size in (None, 16))
-    last = small.pooled_width * 10
-    assert info.size == (8, 8)
-    assert large.macs - last == 4 * (small.macs - last)
-    assert dataclasses.replace(large, macs=0, map_shapes={}) == dataclasses.replace(small, macs=0, map_shapes={})
+    small, large = (make_config(method=WATCHING, image_size=size, epochs=1, **teacher) for size in (None, 16))
+    macs = [next(train(config)).run.facts()["student_macs"] for config in (small, large)]
+    sizes = [batch.student.maps["stage1"].shape[2:] for batch in watched]
+    last = 10 * watched[0].student.pooled_BD.shape[1]
+    assert macs[1] - last == 4 * (macs[0] - last)
+    assert sizes == [(8, 8)] * 4 + [(16, 16)] * 4
