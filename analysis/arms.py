@@ -14,15 +14,22 @@ from typing import Any, NamedTuple
 
 from analysis.queries import Query
 
+# Of compressed budgets every setting begins with the smallest, and a promotion is a further trial of it.
+_SMALLEST = """
+    SELECT study_id, arm_id, min(epochs_planned) AS epochs FROM trials WHERE stage = 'tune' GROUP BY study_id, arm_id
+"""
+
 # One row per trial; `tuned` and `repeated` say which trials count as search and which as result. Test is never read
 # from the search's trials: the best of many is high by luck.
-_RUNS = """
+_RUNS = f"""
     SELECT t.*, e.top1, e.top5, e.nll, e.ece, e.agreement,
            t.stage = 'tune' AS tuned,
+           t.stage = 'tune' AND t.epochs_planned IS NOT DISTINCT FROM f.epochs AS first_of_setting,
            t.stage = 'repeat' AND t.status = 'completed' AS repeated,
            t.stage = 'repeat' AND t.status <> 'completed' AS lost
     FROM trials t
     LEFT JOIN studies s ON s.study_id = t.study_id
+    LEFT JOIN ({_SMALLEST}) f ON f.study_id = t.study_id AND f.arm_id = t.arm_id
     LEFT JOIN evals e ON e.study_id = t.study_id AND e.trial_id = t.trial_id AND e.split = 'test'
                      AND e.epoch_rule = coalesce(s.epoch_rule, e.epoch_rule)
     WHERE t.stage IN ('tune', 'repeat')
@@ -32,14 +39,14 @@ _RUNS = """
 _READS = {
     "trials": (
         "study_id", "trial_id", "number", "stage", "arm_id", "setting_id", "data", "teacher", "teacher_id", "student",
-        "method", "method_label", "seed", "status", "epochs_done", "wall_seconds",
+        "method", "method_label", "seed", "status", "epochs_planned", "epochs_done", "wall_seconds",
     ),
     "evals": ("study_id", "trial_id", "split", "epoch_rule", "top1", "top5", "nll", "ece", "agreement"),
 }
 
 _MEASURED = {
     "seeds": "list(top1 ORDER BY seed) FILTER (repeated AND top1 IS NOT NULL)",
-    "num_tuned": "count(*) FILTER (tuned)",
+    "num_tuned": "count(*) FILTER (first_of_setting)",
     "num_lost": "count(*) FILTER (lost)",
     # not count(DISTINCT ...), which hashes every trial for the sake of the few repeats: 20 ms of 100,000 trials
     "num_settings": "coalesce(len(list_distinct(list(setting_id) FILTER (repeated))), 0)",
@@ -92,6 +99,11 @@ class Plan:
     @property
     def trials_per_arm(self) -> int | None:
         return (self.config.get("search") or {}).get("trials_per_arm")
+
+    @property
+    def compresses(self) -> bool:
+        """Whether a rung is a trial of a smaller budget, and not an epoch of the one trial."""
+        return (self.config.get("stop") or {}).get("budgets") == "compress"
 
     def pairs(self) -> list[Pair]:
         return [self._pair(given) for given in self.config.get("pairs") or []]

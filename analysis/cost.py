@@ -22,7 +22,7 @@ _COSTS = f"""
 
 _FIELDS = (
     Field("num_trials", "", "trials, whatever became of them"),
-    Field("completed", "", "trials that ran to the end"),
+    Field("completed", "", "trials that ran to the end of their budget"),
     Field("stopped", "", "trials that a rung, the end of their arm or of the study stopped"),
     Field("diverged", "", "trials whose loss was no number any more"),
     Field("failed", "", "trials that failed after all retries"),

@@ -21,6 +21,7 @@ from analysis.arm_rows import (
 )
 from analysis.arms import Plan
 from analysis.queries import Results
+from analysis.settings import IS_WHOLE
 
 _COSTS = {  # by -> (of an epoch, of a whole trial, the answer's column)
     "seconds": ("e.epoch_seconds", "t.wall_seconds", Field("seconds", "s", "what the arm's search had cost by then")),
@@ -49,13 +50,21 @@ _BUDGET = """
     spent AS (
         SELECT study_id, trial_id, sum(cost) OVER (PARTITION BY study_id, arm_id ORDER BY moment) AS spent FROM steps
     )
-    SELECT {arm}, number, status, val_top1, coalesce(spent, 0)::DOUBLE AS spent, unknown
+    SELECT {arm}, number, status, CASE WHEN {is_whole} THEN val_top1 END AS val_top1,
+           coalesce(spent, 0)::DOUBLE AS spent, unknown
     FROM ends JOIN spent USING (study_id, trial_id)
     ORDER BY study_id, arm_id, ended_at, number
 """
 
+# Epochs of one schedule alone are comparable: of compressed budgets, those of the arm's largest.
 _LEARNING = """
-    WITH tuned AS (SELECT * FROM trials WHERE stage = 'tune'),
+    WITH largest AS (
+        SELECT study_id, arm_id, max(epochs_planned) AS epochs FROM trials WHERE stage = 'tune' GROUP BY ALL
+    ),
+    tuned AS (
+        SELECT t.* FROM trials t JOIN largest USING (study_id, arm_id)
+        WHERE stage = 'tune' AND epochs_planned IS NOT DISTINCT FROM largest.epochs
+    ),
     best AS (
         SELECT study_id, arm_id, arg_max(trial_id, (val_top1, -number)) AS trial_id
         FROM tuned WHERE status = 'completed' AND val_top1 IS NOT NULL GROUP BY ALL
@@ -77,8 +86,8 @@ _DRAWS = f"""
 def budget(results: Results, *, by: str = "seconds") -> Answer:
     """Best validation top-1 so far against what the search had cost, a row per trial that ended; by: see `_COSTS`.
 
-    Every trial's cost counts, whatever became of it; a value counts when its trial completes. ValueError where no
-    trial has the cost.
+    Every trial's cost counts, whatever became of it; a value counts when its trial completes the whole budget.
+    ValueError where no trial has the cost.
     """
     plans, facts, ends = _read_budget(results, by)
     cost = _COSTS[by][2]
@@ -171,7 +180,7 @@ def _read_budget(results: Results, by: str) -> tuple[dict[str, Plan], dict[str, 
     if by not in _COSTS:
         raise ValueError(f"curves: no cost `{by}`. Known: {', '.join(_COSTS)}")
     epoch, trial, _ = _COSTS[by]
-    plans, facts = read(results, {"ends": _BUDGET.format(epoch=epoch, trial=trial, arm=ARM_COLUMNS)})
+    plans, facts = read(results, {"ends": _BUDGET.format(epoch=epoch, trial=trial, arm=ARM_COLUMNS, is_whole=IS_WHOLE)})
     if facts["ends"] and all(row["unknown"] for row in facts["ends"]):
         raise ValueError(
             f"curves: no searched trial has {by}; on the CPU there are no device_seconds\n\n"

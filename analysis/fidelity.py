@@ -19,6 +19,7 @@ from analysis.answer import Answer, Field
 from analysis.arm_rows import ARM_COLUMNS, ARM_KEYS, Row, group_by_arm, read, sort_arms, to_keys
 from analysis.arms import Plan
 from analysis.queries import Results
+from analysis.settings import IS_WHOLE, SETTINGS
 
 WORST = -math.inf       # the final value of a trial that diverged, and a missing one at a rung
 OWN_ROW_FROM = 10       # trials from which an arm has a row of its own: with fewer, its interval says next to nothing
@@ -30,9 +31,13 @@ _SEED = 0               # of the bootstrap: the same tables give the same interv
 _TRIALS = f"""
     SELECT {ARM_COLUMNS}, number, trial_id, status, immune, epochs_planned,
            CASE WHEN status = 'completed' THEN val_top1 END AS final
-    FROM trials WHERE stage = 'tune' ORDER BY study_id, arm_id, number
+    FROM ({SETTINGS}) ORDER BY study_id, arm_id, number
 """
 _VALUES = "SELECT study_id, trial_id, epoch, val_top1 AS value FROM epochs WHERE epoch IN {epochs}"
+_BUDGETS = f"""
+    SELECT study_id, arm_id, number, rung AS epoch, val_top1 AS value FROM trials
+    WHERE stage = 'tune' AND NOT ({IS_WHOLE})
+"""  # of compressed budgets: values of other trials than the one that came to the end
 _PLANNED = "SELECT study_id, max(epochs_planned) AS epochs FROM trials WHERE stage = 'tune' GROUP BY study_id"
 
 _FIELDS = (
@@ -77,9 +82,10 @@ def measure(results: Results, *, epochs: Sequence[int] | None = None) -> Answer:
     last = {row["study_id"]: row["epochs"] for row in facts["planned"]}
     rungs = {study_id: _choose_rungs(plan, last.get(study_id), epochs) for study_id, plan in plans.items()}
     wanted = sorted({epoch for found in rungs.values() for epoch in found})
-    plans, facts = read(results, {"trials": _TRIALS, "values": _VALUES.format(epochs=[0, *wanted])})
+    asked = {"trials": _TRIALS, "values": _VALUES.format(epochs=[0, *wanted]), "budgets": _BUDGETS}
+    plans, facts = read(results, asked)
     trials = sort_arms(facts["trials"], plans)
-    at = {(row["study_id"], row["trial_id"], row["epoch"]): row["value"] for row in facts["values"]}
+    at = _key_values(facts, plans)
     rows, notes = [], []
     for study_id, plan in plans.items():
         usable = [row for row in trials if row["study_id"] == study_id and _ran_on(row, plan)]
@@ -144,19 +150,39 @@ def _choose_rungs(plan: Plan, last: int | None, epochs: Sequence[int] | None) ->
     """The epochs to judge in a study whose trials end at `last`; none where it has no trial yet."""
     if last is None:
         return []
-    if epochs is not None:
-        for epoch in epochs:
-            if not 1 <= epoch < last:
-                raise ValueError(
-                    f"fidelity: epoch {epoch} is no rung of {plan.name}, whose trials end at epoch {last}\n\n"
-                    f"hint: --epochs takes epochs from 1 to {last - 1}"
-                )
-        return sorted(set(epochs))
+    if epochs is None:
+        return _list_rungs(plan, last)
+    rungs = _list_rungs(plan, last) if plan.compresses else range(1, last)
+    for epoch in epochs:
+        if epoch not in rungs:
+            known = ", ".join(map(str, rungs)) if plan.compresses else f"epochs from 1 to {last - 1}"
+            raise ValueError(
+                f"fidelity: epoch {epoch} is no rung of {plan.name}, whose trials end at epoch {last}\n\n"
+                f"hint: --epochs takes {known}"
+            )
+    return sorted(set(epochs))
+
+
+def _list_rungs(plan: Plan, last: int) -> list[int]:
+    """The study's own rungs before `last`."""
     rungs, epoch = [], _get_stop(plan, "grace")
     while epoch < last:
         rungs.append(epoch)
         epoch *= _get_stop(plan, "eta")
     return rungs
+
+
+def _key_values(facts: Mapping[str, Sequence[Row]], plans: Mapping[str, Plan]) -> dict[tuple, float | None]:
+    """(study_id, trial_id of the setting's row, rung) -> value at the rung."""
+    newest = {(row["study_id"], row["arm_id"], row["number"]): row["trial_id"] for row in facts["trials"]}
+    epochs = {
+        (row["study_id"], row["trial_id"], row["epoch"]): row["value"]
+        for row in facts["values"] if not plans[row["study_id"]].compresses
+    }
+    return epochs | {
+        (row["study_id"], newest[row["study_id"], row["arm_id"], row["number"]], row["epoch"]): row["value"]
+        for row in facts["budgets"]
+    }
 
 
 def _ran_on(row: Row, plan: Plan) -> bool:

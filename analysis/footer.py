@@ -87,6 +87,8 @@ def _describe_budget(plan: Plan, epochs: Iterable[int]) -> str:
         parts.append(f"proposed by {search['sampler']}")
     if stop.get("rule", "none") != "none":
         parts.append(f"stopped by {stop['rule']}")
+    if plan.compresses:
+        parts.append("each budget with a schedule of its own")
     planned = " or ".join(str(number) for number in epochs if number is not None)
     return ", ".join([*parts, f"{planned or 'unknown'} epochs each"])
 

@@ -48,12 +48,12 @@ def draw_profiles(board: Leaderboard, colours: Mapping[str, str]) -> str | None:
         return to_svg(figure)
 
 
-def draw_settings(trials: pd.DataFrame, colours: Mapping[str, str]) -> str | None:
+def draw_settings(tuned: pd.DataFrame, colours: Mapping[str, str]) -> str | None:
     """Each searched setting against validation top-1, one panel per student and setting. None without a search.
 
-    Only trials that ran to the end have a height: an earlier epoch's value cannot be compared with the last one's.
+    tuned: the rows of analysis.settings. Only settings that ran to the end have a height: the value of an earlier epoch
+    or a smaller budget cannot be compared with theirs.
     """
-    tuned = trials[trials["stage"] == "tune"]
     panels = [
         (data, student, name, group.dropna(subset=[name]))
         for (data, student), group in tuned.groupby(["data", "student"])

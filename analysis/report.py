@@ -10,6 +10,7 @@ from pathlib import Path
 from analysis import curves, drawing, heat_maps, plots, render, search_plots, sensitivity, studies
 from analysis.leaderboard import Leaderboard
 from analysis.render import Section
+from analysis.settings import SETTINGS
 from analysis.studies import Studies
 from analysis.writing import write_whole
 
@@ -101,7 +102,8 @@ def _build_search(results: Studies, colours: Mapping[str, str]) -> Iterator[str]
                    "quartiles of the trials that were still at work.")
     maps = heat_maps.draw_heat_maps(sensitivity.measure(results))
     yield _picture("Settings against each other", maps, {}, heat_maps.CAPTION)
-    yield _picture("Settings searched", plots.draw_settings(results.trials(), colours), colours,
+    settings = results.sql(f"SELECT * FROM ({SETTINGS}) ORDER BY study_id, number")
+    yield _picture("Settings searched", plots.draw_settings(settings, colours), colours,
                    "Trials that ran to the end: setting against validation top-1. Ticks at the foot: settings that "
                    "were stopped, diverged or failed.")
 

@@ -15,18 +15,19 @@ from analysis.footer import name_arm
 from analysis.names import describe_unknown
 from analysis.queries import Results
 from analysis.ranges import Range, Value
+from analysis.settings import SETTINGS
 
 Row = Mapping[str, Any]
 
 _QUERIES = {
-    "trials": "SELECT * FROM trials WHERE stage = 'tune' ORDER BY number",
+    "trials": f"SELECT * FROM ({SETTINGS}) ORDER BY number",
     "studies": "SELECT * FROM studies ORDER BY created_at, study_id",
 }
 
 
 @dataclass(frozen=True)
 class Tried:
-    """One trial of a search. `val_top1` is None where it did not run to the end: another epoch's is no equal."""
+    """One setting of a search. `val_top1` is None where it did not run to the end: another budget's is no equal."""
 
     settings: Mapping[str, Value]       # those that were searched
     status: str

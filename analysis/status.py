@@ -12,6 +12,7 @@ import pandas as pd
 
 from analysis import tables
 from analysis.queries import Query, Results
+from analysis.settings import IS_WHOLE
 
 _STATUSES = ("completed", "stopped", "diverged", "failed")
 
@@ -23,9 +24,9 @@ _ARMS = Query(f"""
     SELECT {", ".join(_KEYS)}, {_BY_STATUS},
            count(*) FILTER (status = 'completed' AND stage = 'repeat') AS repeats, 0 AS running,
            coalesce(sum(epochs_done), 0)::BIGINT AS epochs, coalesce(sum(wall_seconds), 0) AS seconds,
-           max(val_top1) FILTER (status = 'completed' AND stage = 'tune') AS best_val_top1
+           max(val_top1) FILTER (status = 'completed' AND stage = 'tune' AND {IS_WHOLE}) AS best_val_top1
     FROM trials GROUP BY ALL ORDER BY study_id, arm_id NULLS LAST, data, student
-""", {"trials": (*_KEYS, "status", "stage", "epochs_done", "wall_seconds", "val_top1")})
+""", {"trials": (*_KEYS, "status", "stage", "rung", "epochs_planned", "epochs_done", "wall_seconds", "val_top1")})
 
 _FINAL = Query("""
     SELECT study_id, list(trial_id) AS trials FROM trials GROUP BY study_id
@@ -37,7 +38,7 @@ def count_trials(results: Results) -> pd.DataFrame:
 
     completed, stopped, diverged, failed: trials by status, repeats among them. repeats: the completed ones. running:
     trials that have epochs and no row of their own yet. epochs, seconds: spent by final trials. best_val_top1: of the
-    search's completed trials.
+    search's trials that completed the whole budget.
     """
     begun = {study: _find_begun(path) for path in results.directories for study in tables.keys(path, "studies")}
     facts = results.rows({"arms": _ARMS} | ({"final": _FINAL} if any(begun.values()) else {}))
