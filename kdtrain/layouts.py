@@ -16,9 +16,9 @@ from kdtrain.names import list_modules, load_named
 
 Rules = Mapping[str, str]
 
-# HobbitLong/RepDistiller@eedab9d:models/resnet.py, resnetv2.py and the same files of megvii-research/mdistiller@e8c5bb3.
-# The shortcut is `downsample` in the first of them, in torchvision and in mmcls; `shortcut` in the second and in
-# kuangliu/pytorch-cifar. akamaster/pytorch_resnet_cifar10@df2aa6b has none with parameters.
+# HobbitLong/RepDistiller@eedab9d:models/resnet.py and resnetv2.py, the same in megvii-research/mdistiller@e8c5bb3. The
+# shortcut is `downsample` in the first of them, in torchvision and in mmcls; `shortcut` in the second and in
+# kuangliu/pytorch-cifar. akamaster/pytorch_resnet_cifar10@4e4f8da:resnet.py has none with parameters.
 _RESNET = {
     "conv1": "stages.stem.0",
     "bn1": "stages.stem.1",
@@ -143,8 +143,11 @@ def rename(names: Iterable[str], model: str, ours: Iterable[str]) -> dict[str, s
     names, ours = list(names), list(ours)
     if set(names) <= set(ours):
         return {name: name for name in names}
+    pairs = zip(names, _strip_mmcls(names), strict=True)
+    if "/" in model:  # a library's network is here as it is there, inside of ours
+        return {name: f"network.{bare}" for name, bare in pairs}
     rules, last = _RULES.get(_find_family(model), {}), _find_last(ours)
-    return {name: _rename(bare, rules, last) for name, bare in zip(names, _strip_mmcls(names), strict=True)}
+    return {name: _rename(bare, rules, last) for name, bare in pairs}
 
 
 def _rename(name: str, rules: Rules, last: int) -> str:

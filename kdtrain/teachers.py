@@ -20,7 +20,7 @@ from torch import nn
 from kdtrain import checkpoint
 from kdtrain.config import TrialConfig, digest
 from kdtrain.images import DataInfo
-from kdtrain.model import build_model
+from kdtrain.model import build_model, without_first_weights
 from kdtrain.weights_file import hash_file
 
 
@@ -29,8 +29,10 @@ def name_teacher(config: TrialConfig) -> str:
     return "w" + config.trial_id[1:]
 
 
-def name_imported(config: TrialConfig, sha256: str) -> str:
+def name_imported(config: TrialConfig, sha256: str | None) -> str:
     """`w` and 16 hex digits of the file, the model, and the images that the teacher is measured on.
+
+    sha256: of the file; None where the model's name says which weights.
 
     config: what model the file holds, and the data set with its validation split; its training does not count.
     """
@@ -119,7 +121,7 @@ def load_teacher(weights_dir: Path, teacher_id: str, info: DataInfo) -> nn.Modul
         hint = "a study trains or imports its teachers first"
         raise ValueError(f"{weights_dir}: no teacher {teacher_id}\n\nhint: {hint}")
     card = read_card(weights_dir, teacher_id)
-    model = build_model(card["model"], info.num_classes, info.channels)
+    model = build_model(without_first_weights(card["model"]), info.num_classes, info.channels)
     model.load_state_dict(torch.load(weights_dir / teacher_id / "weights.pt", map_location="cpu", weights_only=True))
     return model.eval().requires_grad_(False)
 

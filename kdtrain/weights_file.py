@@ -34,8 +34,8 @@ Plain = int | float | str | bool
 class WeightsFile:
     """What a file holds."""
 
-    name: str                                # of the file, without its directory
-    sha256: str                              # of the whole file, 64 hex digits
+    name: str                                # of the file, without its directory, or of what is no file
+    sha256: str | None                       # of the whole file, 64 hex digits
     tensors: Mapping[str, Tensor]            # by their names there, without the prefixes of wrappers
     said: Mapping[str, Any]                  # what else stands in it as plain values: epoch, accuracy, arguments
 

@@ -22,7 +22,7 @@ from kdtrain.evaluate import BATCH, predict
 from kdtrain.feed import Fed
 from kdtrain.images import DataInfo, Images, Split, load_info_of
 from kdtrain.method import asks_teacher, build_method
-from kdtrain.model import build_model
+from kdtrain.model import build_model, without_first_weights
 from kdtrain.run import Run, assemble_run
 from kdtrain.train import train_on_batch
 from sweeps.asha import is_immune
@@ -211,7 +211,8 @@ def _draw_images(config: TrialConfig, info: DataInfo) -> Images:
 def _build_teacher(config: TrialConfig, info: DataInfo) -> nn.Module | None:
     if not asks_teacher(build_method(config.method, config.settings).needs):
         return None
-    return build_model(config.teacher, info.num_classes, info.channels).eval().requires_grad_(False)
+    teacher = without_first_weights(config.teacher)  # which weights makes no difference to the time
+    return build_model(teacher, info.num_classes, info.channels).eval().requires_grad_(False)
 
 
 def _time(step: Callable[[], None], device: torch.device) -> float:

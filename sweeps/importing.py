@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kdtrain.imports import complete_teacher, import_teacher
+from kdtrain.imports import complete_teacher, import_teacher, read_library
 from kdtrain.teachers import has_teacher
 from kdtrain.weights_file import read_weights
 from sweeps.study import Study, Teacher
@@ -26,6 +26,8 @@ def _import(teacher: Teacher, weights_dir: Path) -> dict[str, Any]:
     origin = teacher.origin
     if has_teacher(weights_dir, teacher.teacher_id):
         return complete_teacher(weights_dir, teacher.teacher_id, teacher.config, held_out=origin.held_out)
+    if origin.path is None:
+        return import_teacher(weights_dir, teacher.config, read_library(teacher.config))
     file = read_weights(origin.path)
     if file.sha256 != origin.sha256:
         raise ValueError(f"{origin.path}: changed while it was read\n\nhint: try again")

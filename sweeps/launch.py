@@ -81,7 +81,8 @@ def load_begun(directory: Path) -> Study:
     if not has_begun(directory):
         raise ValueError(f"{directory}: no study was begun here\n\nhint: begin one: kdsweep run STUDY")
     began = json.loads((directory / "study.json").read_text())
-    hashes = {found["model"]: found["imported"]["sha256"] for found in began["teachers"] if "imported" in found}
+    imported = {found["model"]: found["imported"]["sha256"] for found in began["teachers"] if "imported" in found}
+    hashes = {model: sha256 for model, sha256 in imported.items() if sha256 is not None}
     study = studies.load(directory / "study.yaml", hashes=hashes)
     if study.config_hash != began["config_hash"]:
         raise StudyChanged(

@@ -103,6 +103,11 @@ class Imported(Teaching):
     sha256: Annotated[str, BeforeValidator(_read_sha256)] | None = None
     held_out: bool = False                                  # it never saw the validation images
 
+    @property
+    def is_training(self) -> bool:
+        """Whether the file says of this very teacher how it is trained."""
+        return self.recipe is not None or self.seeds is not None or bool(self.given())
+
     @model_validator(mode="after")
     def _refuse_training(self) -> Imported:
         if self.file is None:

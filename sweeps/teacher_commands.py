@@ -16,6 +16,7 @@ from sweeps.figures import format_share
 
 if TYPE_CHECKING:
     from kdtrain.config import TrialConfig
+    from kdtrain.weights_file import WeightsFile
 
 # torch takes seconds to import: a verb that needs it imports it itself
 
@@ -23,7 +24,10 @@ _COLUMNS = ("teacher_id", "model", "data", "source", "val_top1", "test_top1", "s
 _SHOWN = ("teacher", "model", "data", "source", "val top-1", "test top-1", "saw validation", "SHA-256")
 _HASH_SHOWN = 12  # digits: enough to tell files apart by eye
 
-File = Annotated[Path, typer.Argument(metavar="FILE", help="Weights that torch.save or safetensors wrote.")]
+File = Annotated[
+    Path | None,
+    typer.Argument(metavar="[FILE]", help="Weights that torch.save or safetensors wrote; none if torchvision has it."),
+]
 Model = Annotated[str, typer.Option(help="The model whose weights the file holds, such as resnet32x4.")]
 Data = Annotated[str, typer.Option(help="The data set that it was trained on, such as cifar100.")]
 Results = Annotated[Path, typer.Option(help="Where the directories of studies lie, and _weights beside them.")]
@@ -37,9 +41,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 
 def import_(
-    file: File,
     model: Model,
     data: Data,
+    file: File = None,
     results: Results = Path("results"),
     data_root: DataRoot = None,
     device: Device = "auto",
@@ -51,11 +55,10 @@ def import_(
 ) -> None:
     """Store the weights in FILE as a teacher, measure it, and print the lines that a study names it by."""
     from kdtrain.imports import import_teacher
-    from kdtrain.weights_file import read_weights
     from sweeps.launch import WEIGHTS
 
-    weights = read_weights(file)
     config = _build_config(model, data, data_root, device, validation, split_seed)
+    weights = _read(file, config)
     if not unmeasured:
         _check_data(config)
     folder = results / WEIGHTS
@@ -105,7 +108,7 @@ def _build_config(
     from kdtrain.images import load_info
     from kdtrain.model import canonical_model
 
-    info = load_info(data)
+    info = load_info(data, None if data_root is None else str(data_root))
     return TrialConfig(
         data=data,
         student=canonical_model(model),
@@ -114,6 +117,18 @@ def _build_config(
         data_root=None if data_root is None else str(data_root),
         device=device,
     )
+
+
+def _read(file: Path | None, config: TrialConfig) -> WeightsFile:
+    """The weights in the file, or torchvision's. Raises ValueError where there are both or none."""
+    from kdtrain.imports import brings_weights, read_library
+    from kdtrain.weights_file import read_weights
+
+    if brings_weights(config.student) == (file is not None):
+        what = "no file is given" if file is None else f"{file}: the model's name asks for weights already"
+        hint = "give FILE, or weights that torchvision has, as in torchvision/resnet34(weights=IMAGENET1K_V1)"
+        raise ValueError(f"{what}\n\nhint: {hint}")
+    return read_library(config) if file is None else read_weights(file)
 
 
 def _check_data(config: TrialConfig) -> None:
@@ -149,8 +164,10 @@ def _describe(card: dict[str, Any]) -> list[str]:
     ]
 
 
-def _write_lines(card: dict[str, Any], file: Path, sha256: str) -> list[str]:
+def _write_lines(card: dict[str, Any], file: Path | None, sha256: str | None) -> list[str]:
     """What a study says to name this teacher."""
+    if file is None:
+        return ["pairs:", f"  - {{teacher: {json.dumps(card['model'])}, student: ...}}"]
     held_out = "" if card["saw_validation"] else ", held_out: true"
     return ["teachers:", f"  {card['model']}: {{file: {json.dumps(str(file.resolve()))}, sha256: {sha256}{held_out}}}"]
 

@@ -14,7 +14,7 @@ from kdtrain.recipes import load_recipe
 from kdtrain.teachers import name_imported, name_teacher
 from sweeps.origin import Origin, Sources
 from sweeps.problems import Problems
-from sweeps.schema import TRAINING_FIELDS, Data, PairEntry, Teachers, Teaching, Training
+from sweeps.schema import TRAINING_FIELDS, Data, Imported, PairEntry, Teachers, Teaching, Training
 
 _DEFAULTS = {f.name: f.default for f in dataclasses.fields(TrialConfig) if f.name in TRAINING_FIELDS}
 _ACTS_WITH = {  # a field, and the values of another with which alone it has an effect
@@ -101,7 +101,7 @@ def resolve_teachers(
     _refuse_unknown_models(teachers, pairs, problems)
     planned: dict[tuple[str, int | None], Teacher] = {}
     used: dict[str, set[int]] = {}
-    imported, warnings = _resolve_imported(teachers, student, info, data, sources, problems)
+    imported, warnings = _resolve_imported(teachers, pairs, student, info, data, sources, problems)
     for place, pair in enumerate(pairs):
         if pair.teacher is None:
             continue
@@ -130,13 +130,14 @@ def resolve_teachers(
 
 
 def _resolve_imported(
-    teachers: Teachers, student: Training, info: DataInfo, data: Data, sources: Sources, problems: Problems
+    teachers: Teachers, pairs: list[PairEntry], student: Training, info: DataInfo, data: Data, sources: Sources,
+    problems: Problems,
 ) -> tuple[dict[str, Teacher], list[str]]:
-    """The teachers whose weights are in files, by model, and warnings."""
+    """The teachers that are not trained, by model, and warnings."""
     found, warnings = {}, []
-    for model, given in teachers.by_model.items():
-        where = f"teachers.{model}"
-        origin = None if given.file is None else sources.read_origin(given, where, model=model, problems=problems)
+    for model in dict.fromkeys(pair.teacher for pair in pairs if pair.teacher is not None):
+        given = teachers.by_model.get(model, Imported())
+        origin = sources.find_origin(given, model, num_classes=info.num_classes, problems=problems)
         if origin is not None:
             # it is measured on what it will teach on: images of the students' size
             image_size = resolve_student(student, info, data, problems, model=model).get("image_size")
@@ -144,7 +145,7 @@ def _resolve_imported(
             gate = given.gate or teachers.gate
             teacher_id = name_imported(config, origin.sha256)
             found[model] = Teacher(teacher_id, config, None if gate is None else gate.val_top1, origin)
-            warnings += sources.list_warnings(given, where, origin)
+            warnings += sources.list_warnings(given, model, origin)
     return found, warnings
 
 
