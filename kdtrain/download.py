@@ -18,10 +18,8 @@ from typing import Protocol
 
 import numpy as np
 
-from kdtrain.images import DataInfo, Split
-from kdtrain.names import list_modules, load_named
+from kdtrain.images import DataInfo, Split, find_data, list_data
 
-_NEEDS_NOTHING = {"digits"}  # inside scikit-learn
 # no network, no such command, another size or checksum; and what a cut or altered archive makes its readers raise
 _FAILURES = (OSError, ValueError, EOFError, tarfile.TarError, zlib.error)
 _LINE = 200  # characters of an error that are shown, chosen by hand
@@ -40,15 +38,15 @@ class Obtainable(Protocol):
 
     INFO: DataInfo
     SOURCES: Sequence[Source]
-    SHA256: str                             # of what hash_splits sees
+    SHA256: str | None                      # of what hash_splits sees; None where load() compares checksums itself
 
     def load(self, root: str | None, download: bool) -> tuple[Split, Split]: ...
 
 
 def list_obtainable() -> list[str]:
     """The names that `get_data` knows what to do with."""
-    found = {name: load_named("data set", name, room="kdtrain.data") for name in list_modules("kdtrain.data")}
-    return [name for name, module in found.items() if name in _NEEDS_NOTHING or hasattr(module, "SOURCES")]
+    found = {name: find_data(name, None) for name in list_data() if "<" not in name}
+    return [name for name, module in found.items() if hasattr(module, "SOURCES") or not module.INFO.needs]
 
 
 def get_data(name: str, root: Path, *, say: Callable[[str], None]) -> None:
@@ -56,8 +54,8 @@ def get_data(name: str, root: Path, *, say: Callable[[str], None]) -> None:
 
     Raises ValueError where no source has it, where something else lies in its place, and for what cannot be got.
     """
-    module = load_named("data set", name, room="kdtrain.data")
-    if name in _NEEDS_NOTHING:
+    module = find_data(name, str(root))
+    if not module.INFO.needs:
         say(f"{name} needs nothing: {module.INFO.source}")
     elif not hasattr(module, "SOURCES"):
         hint = f"{module.INFO.source}. Known: {', '.join(list_obtainable())}"
@@ -79,10 +77,10 @@ def obtain(data: Obtainable, name: str, root: Path, *, say: Callable[[str], None
                 source.fetch(Path(folder))
                 check_data(data, Path(folder))
             except _FAILURES as error:
-                say(f"{name}: {source.name} does not give it: {_shorten(error)}")
+                say(f"{name}: not from {source.name}: {_shorten(error)}")
                 continue
             placed = _publish(Path(folder), root)
-        say(f"{name}: {describe_counts(data.INFO)}, SHA-256 {data.SHA256[:12]}..., in {placed}")
+        say(f"{name}: {describe_counts(data.INFO)}, checksums as expected, in {placed}")
         return
     raise ValueError(f"data set {name}: none of its {len(data.SOURCES)} sources gives it\n\nhint: {data.INFO.source}")
 
@@ -93,7 +91,7 @@ def check_data(data: Obtainable, root: Path) -> None:
     found, expected = tuple(len(split) for split in splits), (data.INFO.num_train, data.INFO.num_test)
     if found != expected:
         raise ValueError("{} images to train on and {} to test, not {} and {}".format(*found, *expected))
-    if (found := hash_splits(*splits)) != data.SHA256:
+    if data.SHA256 is not None and (found := hash_splits(*splits)) != data.SHA256:
         raise ValueError(f"other pixels or labels: SHA-256 {found[:12]}..., not {data.SHA256[:12]}...")
 
 

@@ -95,7 +95,7 @@ class Images:
     train_index_N: Tensor                   # int64, position of each train image in the original train set
 
 
-class _DataSet(Protocol):
+class DataSet(Protocol):
     """A file of kdtrain/data, or a user's own object."""
 
     INFO: DataInfo
@@ -108,11 +108,22 @@ def list_data() -> list[str]:
     return sorted(_FOLDER if name == "folder" else name for name in list_modules("kdtrain.data"))
 
 
+def find_data(name: str, root: str | None) -> DataSet:
+    """The file of kdtrain/data, the folder, or the user's own object of that name. Raises ValueError."""
+    if ":" in name and not name.startswith("folder/"):
+        return load_own("data set", name)
+    if name.startswith("folder/"):
+        return load_named("data set", "folder", room="kdtrain.data").find_folder(name, root)
+    if name not in list_data():
+        raise ValueError(describe_unknown("data set", name, list_data()))
+    return load_named("data set", name, room="kdtrain.data")
+
+
 def load_info(name: str, root: str | None = None) -> DataInfo:
     """What is known of the data set `name`; only a folder's classes and files are counted, under `root` or
     $KDSWEEP_DATA. Raises ValueError for an unknown name.
     """
-    return _find(name, _find_root(root)).INFO
+    return find_data(name, _find_root(root)).INFO
 
 
 def load_info_of(config: TrialConfig) -> DataInfo:
@@ -171,17 +182,7 @@ def order_by_class(label_N: Tensor, *, seed: int) -> Tensor:
 @lru_cache(maxsize=4)
 def _load_once(name: str, root: str | None, download: bool) -> tuple[Split, Split] | tuple[Files, Files]:
     """The data set as it lies on disk; the many trials of one worker share it, and none writes to it."""
-    return _find(name, root).load(root, download)
-
-
-def _find(name: str, root: str | None) -> _DataSet:
-    if ":" in name and not name.startswith("folder/"):
-        return load_own("data set", name)
-    if name.startswith("folder/"):
-        return load_named("data set", "folder", room="kdtrain.data").find_folder(name, root)
-    if name not in list_data():
-        raise ValueError(describe_unknown("data set", name, list_data()))
-    return load_named("data set", name, room="kdtrain.data")
+    return find_data(name, root).load(root, download)
 
 
 def _find_root(root: str | None) -> str | None:

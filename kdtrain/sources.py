@@ -21,18 +21,18 @@ from PIL import Image
 from kdtrain.arrays import write_arrays
 from kdtrain.download import Source
 from kdtrain.images import Split
-from kdtrain.torchvision_ops import torchvision
 
 _COMMAND_SECONDS = 1_800  # chosen by hand: 160 MB at 1 Mbit/s take 20 minutes
 _BATCHES = 5              # of CIFAR-10's train set
 
 
-def official(dataset: type[torchvision.datasets.VisionDataset]) -> Source:
+def official(*downloads: Callable[[str], object]) -> Source:
     """The authors' files, as torchvision downloads and checks them; archives are removed once they are unpacked."""
 
     def fetch(root: Path) -> None:
         try:
-            dataset(str(root), download=True)
+            for download in downloads:
+                download(str(root))
         except RuntimeError as error:  # what torchvision makes of a failed download or a wrong checksum
             raise ValueError(str(error)) from error
         for archive in [*root.rglob("*.gz")]:

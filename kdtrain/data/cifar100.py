@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from kdtrain.images import DataInfo, Split
+from kdtrain.sources import official
 from kdtrain.torchvision_data import read_both
 from kdtrain.torchvision_ops import torchvision
 
@@ -17,10 +20,13 @@ INFO = DataInfo(
     validation=5_000,
     augment="crop_flip",
     padding=4,
-    source="CIFAR-100, www.cs.toronto.edu/~kriz/cifar.html: data.download: true gets it, or the python version "
+    source="CIFAR-100, www.cs.toronto.edu/~kriz/cifar.html: kdsweep data get cifar100 gets it, or the python version "
     "unpacked into ROOT/cifar-100-python",
     needs="ROOT/cifar-100-python/train, test, meta",
 )
+
+SOURCES = (official(partial(torchvision.datasets.CIFAR100, download=True)),)
+SHA256 = None  # whenever it is read, torchvision compares the MD5 of each file with the authors'
 
 
 def load(root: str | None, download: bool) -> tuple[Split, Split]:

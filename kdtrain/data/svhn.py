@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from kdtrain.images import DataInfo, Split
+from kdtrain.sources import official
 from kdtrain.torchvision_data import read_both
 from kdtrain.torchvision_ops import torchvision
 
@@ -21,8 +23,7 @@ INFO = DataInfo(
     validation=5_000,               # chosen by hand: as many as of CIFAR
     augment="crop",                 # no flip: a mirrored digit is another sign
     padding=4,
-    source="SVHN, ufldl.stanford.edu/housenumbers: data.download: true gets it, or train_32x32.mat and test_32x32.mat "
-    "in ROOT/svhn",
+    source="SVHN, ufldl.stanford.edu/housenumbers: kdsweep data get svhn gets it, or its two files in ROOT/svhn",
     needs="ROOT/svhn/train_32x32.mat, ROOT/svhn/test_32x32.mat",
 )
 
@@ -38,3 +39,7 @@ def _open_part(root: str, train: bool, download: bool) -> Split:
     folder = str(Path(root) / "svhn")
     part = torchvision.datasets.SVHN(folder, split="train" if train else "test", download=download)
     return Split(torch.from_numpy(part.data).contiguous(), torch.from_numpy(part.labels).to(torch.int64))
+
+
+SOURCES = (official(*(partial(_open_part, train=train, download=True) for train in (True, False))),)
+SHA256 = None  # whenever it is read, torchvision compares the MD5 of each file with its record

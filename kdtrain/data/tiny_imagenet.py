@@ -19,7 +19,7 @@ INFO = DataInfo(
     validation=10_000,              # chosen by hand: as many as are tested on
     augment="crop_flip",
     padding=8,                      # an eighth of the side, as at CIFAR
-    source="Tiny ImageNet, cs231n.stanford.edu/tiny-imagenet-200.zip: unpacked into ROOT/tiny-imagenet-200",
+    source="Tiny-ImageNet, cs231n.stanford.edu/tiny-imagenet-200.zip: unpacked into ROOT/tiny-imagenet-200",
     needs="ROOT/tiny-imagenet-200/train/<wnid>/images/*.JPEG, val/images/*.JPEG, val/val_annotations.txt",
 )
 
