@@ -5,6 +5,7 @@ import torch
 
 from kdtrain import train as loop
 from kdtrain.mixing import mix
+from kdtrain.randomness import derive_seed
 from kdtrain.run import build_run
 from kdtrain.train import train
 from tests.kdtrain.trials import Watching, finish, make_config, run_interrupted, store_teacher, without_times
@@ -133,21 +134,20 @@ def test_a_method_sees_the_mixed_label_and_its_largest_part_and_the_index_of_the
 
 
 def test_an_epoch_mixes_by_its_seed_and_number_alone(monkeypatch):
-    found = []
+    drawn_from, labels = [], []
 
-    def keep(*batch, **drawn):
-        found.append(mix(*batch, **drawn))
-        return found[-1]
+    def keep(*batch, generator, **alphas):
+        drawn_from.append(generator.initial_seed())
+        labels.append(mix(*batch, generator=generator, **alphas)[2])
+        return *batch, labels[-1]
 
     monkeypatch.setattr(loop, "mix", keep)
     finish(make_config(mixup=0.8, epochs=2, lr=0.1))
-    finish(make_config(mixup=0.8, epochs=2, lr=0.01, method=OWN))
-    first, second = found[:8], found[8:]
-    assert all(torch.equal(one[2], other[2]) for one, other in zip(first, second, strict=True))
-    assert not torch.equal(first[0][2], first[4][2])  # the next epoch draws anew
-    found.clear()
+    finish(make_config(mixup=0.8, epochs=2, lr=0.01, method=OWN))  # which draws random numbers of its own
     finish(make_config(mixup=0.8, epochs=1, seed=1))
-    assert not torch.equal(found[0][2], first[0][2])
+    seeds = [[seed, epoch] for seed, epoch in ((0, 1), (0, 2), (0, 1), (0, 2), (1, 1)) for _ in range(4)]
+    assert drawn_from == [derive_seed(seed, epoch, "mixing") for seed, epoch in seeds]
+    assert all(torch.equal(one, other) for one, other in zip(labels[:8], labels[8:16], strict=True))
 
 
 # Clipping
