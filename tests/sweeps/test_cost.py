@@ -81,6 +81,23 @@ def test_a_method_with_parameters_of_its_own_is_timed():
     assert cost.measure_seconds_per_epoch(make_config(method="tests.kdtrain.trials:Stateful")) > 0
 
 
+@pytest.mark.parametrize("fields", [
+    {"data": "imagenet", "image_size": 32, "augment": "resized_crop_flip", "rand_augment": 2, "erasing": 0.25},
+    {"data": "imagenet", "image_size": 32, "augment": "crop_flip", "padding": 4, "workers": 64},
+    {"image_size": 16, "augment": "crop", "padding": 1},
+])
+def test_a_trial_on_files_is_timed_on_a_batch_of_noise_and_reads_none(fields):
+    config = make_config(data_root="/nowhere", batch_size=4, validation=1_000, train_images=1_000, **fields)
+    assert cost.measure_seconds_per_epoch(config) > 0
+
+
+def test_making_batches_costs_nothing_where_other_processes_hide_it_behind_training(monkeypatch):
+    seconds = iter([3.0, 2.0, 0.0, 3.0, 2.0, 0.0, 12.0, 2.0, 0.0])  # to feed, to train, to predict
+    monkeypatch.setattr(cost, "_time", lambda step, device: next(seconds))
+    configs = [make_config(workers=workers, validation=0) for workers in (0, 4, 4)]  # 100 images in batches of 32
+    assert [cost.measure_seconds_per_epoch(config) for config in configs] == [4 * 5.0, 4 * 2.0, 4 * 3.0]
+
+
 def test_seconds_come_from_an_earlier_study_of_the_same_models_and_method(tmp_path, monkeypatch):
     study = read(WHOLE)
     trial = {"study_id": "s1", "trial_id": "t1", "data": "digits", "student": "resnet8(width=4)", "method": "ce"}

@@ -48,6 +48,13 @@ def test_a_data_set_is_listed_with_its_sizes():
     )
 
 
+def test_a_data_set_is_listed_with_the_files_that_it_needs():
+    rows = {row["name"]: row for row in list_rows("data")}
+    assert rows["imagenet"]["needs"] == "ROOT/imagenet/train/<wnid>/*.JPEG, ROOT/imagenet/val/<wnid>/*.JPEG"
+    assert rows["folder/<path>"]["needs"] == "<path>/train/<class>/*.jpg, <path>/test/<class>/*.jpg"
+    assert [name for name, row in rows.items() if not row["needs"]] == ["digits"]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_verb_lists_the_same_as_json(kind: str, capsys):
     ran = run_here(capsys, "list", kind, "--json")

@@ -35,7 +35,7 @@ def test_everything_that_is_wrong_is_listed_and_each_hint_follows_once():
     refuse(
         change("name: digits", "name: digit", text),
         "tiny.yaml: data.name: no data set `digit`. Did you mean `digits`? Known: cifar10, cifar100, digits, "
-        "fashion_mnist",
+        "fashion_mnist, folder/<path>, imagenet, mnist, svhn, tiny_imagenet",
         "tiny.yaml: tune.kd.weight: low 0.2 is above high 0.01",
         "tiny.yaml: tune.nkd.temprature: no such setting of method nkd. Did you mean `temperature`? "
         "Known: gamma, temperature",
@@ -249,3 +249,14 @@ def test_a_search_over_what_the_optimizer_does_not_have_is_refused():
 def test_a_search_over_rates_below_where_the_schedule_ends_is_refused():
     fix = "recipe: small, epochs: 9, min_lr: 0.02"
     refuse_beginning("recipe: small, epochs: 9", fix, "tune.lr: 0.01 is below min_lr 0.02")
+
+
+def test_a_folder_that_is_not_there_is_named_with_what_was_expected_in_it(tmp_path):
+    refuse(
+        change("name: digits", f"name: folder/pets, root: {tmp_path}"),
+        f"tiny.yaml: data.name: data set folder/pets: cannot be read from {tmp_path}/pets: no folder "
+        f"{tmp_path}/pets/train",
+        "",
+        f"hint: set data.root, --data-root or KDSWEEP_DATA to the folder ROOT that holds it. Folder, {tmp_path}/pets: "
+        f"{tmp_path}/pets/train/<class>/*.jpg, {tmp_path}/pets/test/<class>/*.jpg are expected, or val instead of test",
+    )
