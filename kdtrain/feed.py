@@ -69,23 +69,24 @@ class StreamedFeed:
     memory_format = "contiguous"
 
     def __init__(self, images: Images, config: TrialConfig, device: torch.device) -> None:
-        self._images, self._config, self._device = images, config, device
+        self._info, self._config, self._device = images.info, config, device
+        self._train = images.train.to(torch.device("cpu"))  # whence images go to where they are made
+        self._index_N = images.train_index_N
         self._transform = build_training_transform(config, images.info)
 
     def read_epoch(self, epoch: int) -> Iterator[tuple[float, Fed]]:
         """The share of the epoch that is done, in [0, 1), and the next batch."""
-        images, config = self._images, self._config
-        batches = _draw_batches(len(images.train), config, epoch)
-        draws = Draws(config.seed, epoch, images.train_index_N.numpy())
+        config = self._config
+        batches = _draw_batches(len(self._train), config, epoch)
         made = stream(
-            images.train, batches, self._transform, info=images.info, device=self._device, workers=config.workers,
-            draws=draws,
+            self._train, batches, self._transform, info=self._info, device=self._device, workers=config.workers,
+            draws=Draws(config.seed, epoch, self._index_N.numpy()),
         )
         for step, (place_B, image_BCHW) in enumerate(zip(batches, made, strict=True)):
             yield step / len(batches), Fed(
                 image_BCHW=image_BCHW,
-                label_B=images.train.label_N.cpu()[place_B].to(self._device),
-                index_B=images.train_index_N[place_B].to(self._device),
+                label_B=self._train.label_N[place_B].to(self._device),
+                index_B=self._index_N[place_B].to(self._device),
             )
 
 

@@ -155,10 +155,12 @@ def load_images(config: TrialConfig) -> Images:
     )
 
 
-def describe_missing(name: str, root: str | None, *, source: str, reason: str = "") -> str:
-    """That a data set cannot be read, why, and how to get it."""
+def describe_missing(
+    name: str, root: str | None, *, source: str, reason: str = "", by: str = "data.root, --data-root or KDSWEEP_DATA"
+) -> str:
+    """That a data set cannot be read, why, and how to get it. by: what names the folder that holds it."""
     where = "no folder is given" if root is None else f"cannot be read from {root}: {reason}"
-    hint = f"set data.root, --data-root or KDSWEEP_DATA to the folder ROOT that holds it. {source}"
+    hint = f"set {by} to the folder ROOT that holds it. {source}"
     return f"data set {name}: {where}\n\nhint: {hint}"
 
 

@@ -48,16 +48,20 @@ def find_folder(name: str, root: str | None) -> Folder:
     """The folder that `folder/<path>` names. Raises ValueError where it is not there or holds no such tree."""
     path = Path(name.removeprefix("folder/"))
     if root is None and not path.is_absolute():
-        raise ValueError(describe_missing(name, root, source=_describe_source(path)))
+        raise ValueError(_describe_missing(name, root, path))
     path = Path(root or "", path)  # an absolute path stays as it is
     try:
         classes = list_classes(path / "train")
         test = "test" if (path / "test").is_dir() else "val"
         return Folder(path, read_tree(path / "train", classes), read_tree(path / test, classes))
     except ValueError as error:
-        raise ValueError(
-            describe_missing(name, str(path), reason=str(error), source=_describe_source(path))
-        ) from error
+        raise ValueError(_describe_missing(name, str(path), path, reason=str(error))) from error
+
+
+def _describe_missing(name: str, where: str | None, path: Path, *, reason: str = "") -> str:
+    """A study's folders are counted before the command line's --data-root is looked at."""
+    source = _describe_source(path)
+    return describe_missing(name, where, source=source, reason=reason, by="data.root or KDSWEEP_DATA")
 
 
 def _describe_source(path: Path) -> str:

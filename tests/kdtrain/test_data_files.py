@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kdtrain.data import cifar10, cifar100, digits, fashion_mnist
+from kdtrain.arrays import write_arrays
+from kdtrain.data import cifar10, cifar100, digits, fashion_mnist, mnist, svhn
 from tests.kdtrain.data_files import NUM_TEST, NUM_TRAIN, WRITERS, draw_images
 
 
-def test_fashion_mnist_is_read_row_by_row(tmp_path, monkeypatch):
-    WRITERS["fashion_mnist"](tmp_path, monkeypatch)
-    train, test = fashion_mnist.load(str(tmp_path), download=False)
+@pytest.mark.parametrize(("data", "name"), [(mnist, "mnist"), (fashion_mnist, "fashion_mnist")])
+def test_idx_files_are_read_row_by_row(data, name, tmp_path, monkeypatch):
+    WRITERS[name](tmp_path, monkeypatch)
+    train, test = data.load(str(tmp_path), download=False)
     assert torch.equal(train.image_NCHW, torch.from_numpy(draw_images(NUM_TRAIN, 28, 28))[:, None])
     assert torch.equal(test.image_NCHW, torch.from_numpy(draw_images(NUM_TEST, 28, 28))[:, None])
     assert train.label_N[:12].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]
@@ -25,6 +27,30 @@ def test_cifar_is_read_plane_by_plane(data, name, tmp_path, monkeypatch):
     assert torch.equal(train.image_NCHW.flatten(1), torch.from_numpy(draw_images(NUM_TRAIN, 3072)))
     assert torch.equal(test.image_NCHW.flatten(1), torch.from_numpy(draw_images(NUM_TEST, 3072)))
     assert train.label_N[:12].tolist() == [number % data.INFO.num_classes for number in range(12)]
+
+
+def test_svhn_is_read_pixel_by_pixel_and_its_digit_0_is_label_0(tmp_path, monkeypatch):
+    WRITERS["svhn"](tmp_path, monkeypatch)
+    train, test = svhn.load(str(tmp_path), download=False)
+    assert torch.equal(train.image_NCHW, torch.from_numpy(draw_images(NUM_TRAIN, 32, 32, 3)).permute(0, 3, 1, 2))
+    assert torch.equal(test.image_NCHW, torch.from_numpy(draw_images(NUM_TEST, 32, 32, 3)).permute(0, 3, 1, 2))
+    assert train.label_N[:12].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]
+
+
+def test_an_altered_svhn_file_is_refused(tmp_path, monkeypatch):
+    WRITERS["svhn"](tmp_path, monkeypatch)
+    file = tmp_path / "svhn/test_32x32.mat"
+    file.write_bytes(file.read_bytes() + b"!")
+    with pytest.raises(ValueError, match=r"^data set SVHN: cannot be read from .*not found or corrupted"):
+        svhn.load(str(tmp_path), download=False)
+
+
+def test_cifar10_in_one_file_of_arrays_comes_first(tmp_path, monkeypatch):
+    WRITERS["cifar10"](tmp_path, monkeypatch)
+    train, test = cifar10.load(str(tmp_path), download=False)
+    write_arrays(tmp_path / "cifar10.npz", test, train)
+    found, _ = cifar10.load(str(tmp_path), download=False)
+    assert torch.equal(found.image_NCHW, test.image_NCHW)
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])

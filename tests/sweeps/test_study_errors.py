@@ -257,6 +257,6 @@ def test_a_folder_that_is_not_there_is_named_with_what_was_expected_in_it(tmp_pa
         f"tiny.yaml: data.name: data set folder/pets: cannot be read from {tmp_path}/pets: no folder "
         f"{tmp_path}/pets/train",
         "",
-        f"hint: set data.root, --data-root or KDSWEEP_DATA to the folder ROOT that holds it. Folder, {tmp_path}/pets: "
+        f"hint: set data.root or KDSWEEP_DATA to the folder ROOT that holds it. Folder, {tmp_path}/pets: "
         f"{tmp_path}/pets/train/<class>/*.jpg, {tmp_path}/pets/test/<class>/*.jpg are expected, or val instead of test",
     )
