@@ -135,16 +135,18 @@ def test_a_method_sees_the_mixed_label_and_its_largest_part_and_the_index_of_the
 
 def test_an_epoch_mixes_by_its_seed_and_number_alone(monkeypatch):
     drawn_from, labels = [], []
+    mixes = {"num_classes": 10, "mixup": 0.8, "cutmix": 0.0, "probability": 0.5}
 
-    def keep(*batch, generator, **alphas):
+    def keep(*batch, generator, **asked):
+        assert asked == mixes
         drawn_from.append(generator.initial_seed())
-        labels.append(mix(*batch, generator=generator, **alphas)[2])
+        labels.append(mix(*batch, generator=generator, **mixes | {"probability": 1.0})[2])
         return *batch, labels[-1]
 
     monkeypatch.setattr(loop, "mix", keep)
-    finish(make_config(mixup=0.8, epochs=2, lr=0.1))
-    finish(make_config(mixup=0.8, epochs=2, lr=0.01, method=OWN))  # which draws random numbers of its own
-    finish(make_config(mixup=0.8, epochs=1, seed=1))
+    finish(make_config(mixup=0.8, mix_probability=0.5, epochs=2, lr=0.1))
+    finish(make_config(mixup=0.8, mix_probability=0.5, epochs=2, lr=0.01, method=OWN))  # draws of its own
+    finish(make_config(mixup=0.8, mix_probability=0.5, epochs=1, seed=1))
     seeds = [[seed, epoch] for seed, epoch in ((0, 1), (0, 2), (0, 1), (0, 2), (1, 1)) for _ in range(4)]
     assert drawn_from == [derive_seed(seed, epoch, "mixing") for seed, epoch in seeds]
     assert all(torch.equal(one, other) for one, other in zip(labels[:8], labels[8:16], strict=True))
