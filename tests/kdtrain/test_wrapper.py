@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from typing import ClassVar
 
 import pytest
 import torch
@@ -55,10 +56,29 @@ def test_a_method_of_ones_own_is_wrapped_and_so_is_a_method_by_a_wrapper_of_ones
 
 @dataclasses.dataclass(frozen=True)
 class Halve(Wrapping):
-    """All terms by half."""
+    """All terms by a part."""
+
+    search_space: ClassVar[dict] = {"part": {"choice": [0.25, 0.5]}}
+    paper_settings: ClassVar[list] = [{"part": 0.25}, {"part": 0.5}]
+    part: float = 0.5
 
     def __call__(self, batch, own):
-        return {name: 0.5 * term for name, term in self.ask(batch, own).items()}
+        return {name: self.part * term for name, term in self.ask(batch, own).items()}
+
+
+def test_each_setting_of_the_wrapper_s_paper_is_tried_with_each_of_the_method_s():
+    temperatures = [settings["temperature"] for settings in load_method("nkd").paper_settings]
+    assert len(temperatures) == 2
+    found = load_method("tests.kdtrain.test_wrapper:Halve(nkd)").paper_settings
+    assert [(settings["part"], settings["temperature"]) for settings in found] == [
+        (part, temperature) for part in (0.25, 0.5) for temperature in temperatures
+    ]
+
+
+def test_what_the_method_ships_is_what_is_shipped():
+    built = build_method("select(tests.kdtrain.trials:ShipsItsHead)", {})
+    own = nn.ModuleDict({"method": nn.Linear(2, 3)})
+    assert built.deployed(nn.Identity(), own).head is own["method"]
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,14 @@ from __future__ import annotations
 import dataclasses
 import math
 import statistics
+from typing import ClassVar
 
 import pytest
 import torch
 from torch import nn
 
-from kdtrain.method import Batch, Outputs, build_method, list_methods
+from kdtrain.method import Batch, Distillation, Needs, Outputs, build_method, list_methods
+from kdtrain.wrapper import load_wrapper, wrap
 from tests.kdtrain.batches import draw_batch, from_logits, make_cards
 from tests.kdtrain.known_batch import LABEL_B, STUDENT_BC, TEACHER_BC
 from tests.kdtrain.test_every_wrapper import TAKEN, build
@@ -184,6 +186,13 @@ def test_the_terms_of_selected_samples_count_b_over_k_times_and_the_others_not(c
     assert found["label"] == plain["label"]
 
 
+def test_the_divergence_is_the_student_s_from_the_teacher():
+    """A certain teacher of an undecided student, and the other way round: the second diverges more."""
+    undecided, certain = [0.0, 0.0, 0.0], [9.0, 0.0, 0.0]
+    batch = from_logits([undecided, certain], [0, 0], [certain, undecided])
+    assert _ask("select(kd)", batch, share=0.5, criterion="divergence")["soft"][0] == 0
+
+
 def test_a_share_that_rounding_puts_above_a_whole_number_selects_no_sample_more():
     logits_BC = torch.randn(100, 5, generator=torch.Generator().manual_seed(0)).double()
     assert 0.07 * 100 > 7
@@ -307,6 +316,23 @@ def test_a_second_head_with_the_classifier_s_weights_is_the_method(method):
     expected = plain(batch, plain_own)
     for name, term in wrapped(batch, own).items():
         torch.testing.assert_close(term, expected[name], rtol=1e-12, atol=1e-12)
+
+
+def test_a_method_that_reads_the_student_s_classifier_reads_the_second_head():
+    seen = []
+
+    @dataclasses.dataclass(frozen=True)
+    class Reads(Distillation):
+        needs: ClassVar[Needs] = Needs(teacher_logits=True, classifier=True)
+
+        def __call__(self, batch, own):
+            seen.append(batch.student_classifier)
+            return {"label": batch.label_B.double()}
+
+    own = _build_head()
+    batch = _with_pooled(BATCH, _exact(POOLED_BD))
+    wrap(load_wrapper("auxiliary_head"), Reads, "reads", "auxiliary_head(reads)")()(batch, own)
+    assert seen == [own["wrapper"]]
 
 
 def test_the_teacher_pulls_on_the_feature_and_not_on_the_main_head():
