@@ -1,7 +1,8 @@
 """Kills a tiny study with SIGKILL before and after each of its appends and renames, resumes it, and compares.
 
-`python -m tests.sweeps.crash_points FOLDER [SHARD SHARDS]` prints one JSON object. Each run is a forked child of this
-process, which has imported torch once and never trained.
+`python -m tests.sweeps.crash_points FOLDER [STUDY [SHARD SHARDS]]` prints one JSON object; STUDY is `truncate`, with a
+teacher, or `compress`, without one. Each run is a forked child of this process, which has imported torch once and never
+trained.
 """
 
 import json
@@ -17,22 +18,24 @@ from kdtrain.images import load_images
 from tests.sweeps import studies_on_disk as disk
 
 _KILLED = -signal.SIGKILL
+_STUDIES = {"truncate": disk.TINY, "compress": disk.COMPRESSED}
 
 
-def main(folder, shard, shards):
-    _warm_up(disk.load(folder / "whole"))
-    points = _run_child(folder / "whole", crash_at=None)
+def main(folder, name, shard, shards):
+    text = _STUDIES[name]
+    _warm_up(disk.load(folder / "whole", text))
+    points = _run_child(folder / "whole", text, crash_at=None)
     whole = folder / "whole" / "tiny"
     found = {"points": points, "kills": 0, "survived": 0, "differ": [], "doubled": 0, "lost": 0, "decisions_differ": []}
     expected, decisions = disk.read_all(whole), disk.read_decisions(whole)
     for crash_at in range(1 + shard, points + 1, shards):
         where = folder / "killed"
         shutil.rmtree(where, ignore_errors=True)
-        if _run_child(where, crash_at=crash_at) is None:
+        if _run_child(where, text, crash_at=crash_at) is None:
             found["kills"] += 1
         else:
             found["survived"] += 1
-        assert _run_child(where, crash_at=None) is not None
+        assert _run_child(where, text, crash_at=None) is not None
         rows, distinct = disk.count_keys(where / "tiny")
         found["doubled"] += rows - distinct
         found["lost"] += len(expected["epochs"]) - distinct
@@ -46,11 +49,11 @@ def main(folder, shard, shards):
 def _warm_up(study):
     """What the children would each do again: read the digits, and what torch imports with the first optimizer."""
     torch.set_num_threads(1)
-    load_images(study.teachers[0].config)
+    load_images(study.trial_config(study.arms[0], {}, seed=study.seed, stage="tune"))
     torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
 
 
-def _run_child(folder, *, crash_at):
+def _run_child(folder, text, *, crash_at):
     """Runs or resumes the study in a child; the number of points that it passed, None where it was killed."""
     folder.mkdir(parents=True, exist_ok=True)
     child = os.fork()
@@ -58,7 +61,7 @@ def _run_child(folder, *, crash_at):
         status = 1
         try:
             count = _count_points(crash_at)
-            disk.run(folder)
+            disk.run(folder, text)
             (folder / "points").write_text(str(count[0]))
             status = 0
         finally:
@@ -93,5 +96,6 @@ def _count_points(crash_at):
 
 
 if __name__ == "__main__":
-    shard, shards = map(int, sys.argv[2:]) if len(sys.argv) > 2 else (0, 1)
-    print(json.dumps(main(Path(sys.argv[1]), shard, shards)))  # noqa: T201
+    name = sys.argv[2] if len(sys.argv) > 2 else "truncate"
+    shard, shards = map(int, sys.argv[3:]) if len(sys.argv) > 3 else (0, 1)
+    print(json.dumps(main(Path(sys.argv[1]), name, shard, shards)))  # noqa: T201

@@ -21,6 +21,17 @@ TINY = dedent("""\
     stop: {rule: asha, eta: 2, grace: 1, immune: 0}
     repeat: {seeds: 1, train_on: train, epoch: last, test_curve: true}
     """)
+COMPRESSED = dedent("""\
+    study: tiny
+    data: {name: digits, train_images: 40}
+    pairs: [{student: resnet8(width=1)}]
+    methods: [ce]
+    tune: {lr: {log: [0.01, 0.5]}}
+    fix: {recipe: small, epochs: 2, warmup_epochs: 0, batch_size: 20}
+    search: {sampler: random, trials_per_arm: 2, seed: 0}
+    stop: {rule: asha, budgets: compress, eta: 2, grace: 1, immune: 0}
+    repeat: {seeds: 1, train_on: train, epoch: last}
+    """)
 CHANGES_WITH_A_KILL = {
     "job", "jobs", "checkpoint", "epoch_seconds", "device_seconds", "wall_seconds", "cpu_seconds", "peak_bytes",
     "started_at", "ended_at", "created_at", "config_json",

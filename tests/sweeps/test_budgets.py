@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kdtrain.optim import compute_lr
 from sweeps import cost, planner, status
 from sweeps.budget import compress
 from sweeps.executors.replay import MemoryLog, end_at, replay
 from sweeps.progress import describe_start
 from sweeps.results import build_trial_row
 from sweeps.setting import group_settings
-from tests.sweeps.curves import draw_curve, draw_pick, make_study
+from tests.sweeps.curves import draw_curve, draw_pick, make_config, make_study
 
 make_study()  # imports what it needs before hypothesis watches for random numbers
 often = settings(max_examples=50, deadline=None)
@@ -59,6 +60,17 @@ def test_a_rate_that_falls_after_each_epoch_falls_as_far_in_fewer():
     found = compress({"epochs": 10, "warmup_epochs": 2, "schedule": "exponential", "decay": 0.9}, 5)
     assert (found["warmup_epochs"], found["decay"]) == (1, pytest.approx(0.81))
     assert compress({"epochs": 10, "warmup_epochs": 2, "schedule": "step", "decay": 0.1}, 5)["decay"] == 0.1
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "linear", "poly", "one_cycle", "step"])
+def test_at_the_same_share_of_its_epochs_a_trial_of_any_budget_has_the_same_rate(schedule):
+    warmup = 0 if schedule == "one_cycle" else 24  # it begins with a rise of its own
+    training = {"epochs": 240, "warmup_epochs": warmup, "schedule": schedule, "milestones": (0.625, 0.75, 0.875)}
+    for epochs in (120, 80, 40):  # in which every milestone is a whole epoch
+        whole, cut = make_config(**training), make_config(**compress(training, epochs))
+        for sixteenth in range(16):
+            share = sixteenth / 16
+            assert compute_lr(cut, share * epochs) == pytest.approx(compute_lr(whole, share * 240))
 
 
 def test_a_trial_of_a_budget_is_another_trial_of_the_same_setting():
