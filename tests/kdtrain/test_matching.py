@@ -76,6 +76,14 @@ def test_the_models_that_the_file_does_fit_are_named():
     assert fail(draw(stem=32, stage=64), "resnet8").endswith("\n\nhint: it fits resnet8x4")
 
 
+def test_networks_that_differ_in_their_shortcuts_alone_are_told_apart():
+    """RepDistiller's resnet20 has convolutions there, akamaster's has nothing that could be stored."""
+    with_them = dict(foreign.draw_resnet(20, stem=16, stage=16, classes=10, channels=1))
+    without = {name: tensor for name, tensor in with_them.items() if "downsample" not in name}
+    assert fail(without, "resnet20").endswith("\n\nhint: it fits resnet20_a")
+    assert fail(with_them, "resnet20_a").endswith("\n\nhint: it fits resnet20")
+
+
 def test_a_network_with_other_classes_and_other_layers_gets_no_hint():
     assert "hint" not in fail(draw(classes=3), "resnet20")
 
