@@ -201,6 +201,7 @@ class Resources(Section):
     cpu: Annotated[Number, Field(gt=0)] = 1                 # of one job
     gpu: Annotated[Number, Field(ge=0)] = 0                 # of one job; fractions share a GPU
     max_parallel: Annotated[Count, Field(ge=1)] | None = None
+    workers: Annotated[Count, Field(ge=0)] = 0              # processes of one job that decode and transform its images
 
 
 class Failure(Section):

@@ -111,7 +111,7 @@ class Study:
         """The same study at another place; None leaves what is there."""
         place = {"weights_dir": weights_dir, "data_root": data_root, "device": device}
         place = {name: str(value) for name, value in place.items() if value is not None}
-        teachers = tuple(teacher.at(place) for teacher in self.teachers)
+        teachers = tuple(teacher.at({**place, "workers": self.resources.workers}) for teacher in self.teachers)
         data = self.data.model_copy(update={"root": place.pop("data_root", self.data.root)})
         return dataclasses.replace(self, data=data, teachers=teachers, **place)
 
@@ -150,6 +150,7 @@ class Study:
             test_curve=stage == "repeat" and self.repeat.test_curve,
             device=self.device,
             weights_dir=self.weights_dir,
+            workers=self.resources.workers,
         )
 
 

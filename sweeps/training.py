@@ -44,7 +44,7 @@ class Teacher:
         known = {"config": self.config.identity()} if self.origin is None else {"imported": self.origin.to_json()}
         return {"teacher_id": self.teacher_id, "model": self.config.student, "gate": self.gate, **known}
 
-    def at(self, place: Mapping[str, str]) -> Teacher:
+    def at(self, place: Mapping[str, str | int]) -> Teacher:
         """The same teacher, trained and stored at another place."""
         return dataclasses.replace(self, config=dataclasses.replace(self.config, **place))
 

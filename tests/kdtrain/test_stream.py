@@ -82,14 +82,33 @@ def test_shares_of_the_epoch_are_those_of_images_in_memory(pets):
     assert shares == [0, 1 / 3, 2 / 3]  # 18 images in batches of 8, 8 and 2
 
 
+def _read_by_index(config: TrialConfig, epoch: int = 1) -> dict[int, torch.Tensor]:
+    return {
+        int(index): image
+        for fed in _read(config, epoch)
+        for index, image in zip(fed.index_B, fed.image_BCHW, strict=True)
+    }
+
+
 def test_an_image_s_view_depends_on_itself_alone_not_on_its_batch(pets):
-    by_index = [
-        {int(index): image for fed in _read(TrialConfig(**pets | {"batch_size": size}, **HEAVY))
-         for index, image in zip(fed.index_B, fed.image_BCHW, strict=True)}
-        for size in (8, 5)
-    ]
-    assert set(by_index[1]) == set(by_index[0])
-    assert all(torch.equal(image, by_index[1][index]) for index, image in by_index[0].items())
+    one, other = (_read_by_index(TrialConfig(**pets | {"batch_size": size}, **HEAVY)) for size in (8, 5))
+    assert set(one) == set(other)
+    assert all(torch.equal(image, other[index]) for index, image in one.items())
+
+
+def test_two_images_of_one_batch_are_drawn_apart():
+    info = make_info(2, channels=3)
+    split = Split(torch.from_numpy(draw_images(1, 3, 8, 8)).repeat(8, 1, 1, 1), torch.tensor([0, 1] * 4))
+    config = TrialConfig(data="digits", student="resnet8", batch_size=8, augment="resized_crop_flip")
+    ((_, fed),) = StreamedFeed(Images(info, split, None, split, "", torch.arange(8)), config, CPU).read_epoch(1)
+    assert len(fed.image_BCHW.unique(dim=0)) > 4  # of 8: an image of 64 pixels has few views
+
+
+def test_an_image_s_view_is_another_in_every_epoch_and_for_every_seed(pets):
+    first = _read_by_index(TrialConfig(**pets, **HEAVY))
+    for seed, epoch in ((0, 2), (1, 1)):
+        other = _read_by_index(TrialConfig(**pets, **HEAVY, seed=seed), epoch)
+        assert not any(torch.equal(image, other[index]) for index, image in first.items())
 
 
 @pytest.mark.parametrize("workers", [0, 2])

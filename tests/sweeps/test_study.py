@@ -209,9 +209,19 @@ def test_where_a_study_runs_changes_neither_it_nor_its_trials(tmp_path):
     assert there.teachers[0].config.data_root == "/somewhere"
     assert there.study_id == here.study_id
     assert config.trial_id == here.trial_config(here.arms[2], {}, seed=0, stage="tune").trial_id
-    wider = read(WHOLE + "resources: {cpu: 2, max_parallel: 3}\n")
+    wider = read(WHOLE + "resources: {cpu: 2, max_parallel: 3, workers: 4}\n")
     elsewhere = read(change("validation: 400", "validation: 400, root: /data, download: true"))
     assert here.study_id == wider.study_id == elsewhere.study_id
+
+
+def test_processes_that_decode_images_are_of_every_trial_and_teacher_and_no_part_of_them(tmp_path):
+    study, plain = (read(WHOLE + more).at(weights_dir=tmp_path) for more in ("resources: {workers: 4}\n", ""))
+    configs = [
+        [found.trial_config(arm, {}, seed=0, stage="tune") for arm in found.arms] + [t.config for t in found.teachers]
+        for found in (study, plain)
+    ]
+    assert {config.workers for config in configs[0]} == {4}
+    assert [config.trial_id for config in configs[0]] == [config.trial_id for config in configs[1]]
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,7 @@ def test_everything_that_is_wrong_is_listed_and_each_hint_follows_once():
         ("search:", "resources: {gpu: -1}\nsearch:", "resources.gpu: -1 is below 0"),
         ("search:", "resources: {cpu: 0}\nsearch:", "resources.cpu: 0 is not above 0"),
         ("search:", "resources: {max_parallel: 0}\nsearch:", "resources.max_parallel: 0 is below 1"),
+        ("search:", "resources: {workers: -1}\nsearch:", "resources.workers: -1 is below 0"),
         ("seeds: [5, 6]", "seeds: []", "teachers.seeds: is empty"),
         ("seeds: [5, 6]", "seeds: 5", "teachers.seeds: 5 is not a list"),
         ("study: tiny\n", "", "study: is missing"),
