@@ -86,6 +86,8 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType({
         source="Yang et al. 2022, arXiv:2208.10139; open-mmlab/mmpretrain@24bcf06:configs/_base_/schedules/"
         "imagenet_bs256.py",
         fields={**_IMAGENET_CNN, "batch_size": 256, "lr": 0.1},
+        # yzd-v/cls_KD@87a7197:configs/distillers/imagenet/res50_distill_mv1_img.py, of every method there
+        by_model={"MobileNetV1": {"clip_norm": 5.0}},
     ),
     "reviewkd": Recipe(
         about="CIFAR-100 of knowledge review: as crd with twice the batch and the rate",
@@ -116,6 +118,12 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType({
         about="ImageNet for Swin transformers, 300 epochs; without its colour jitter",
         source="Liu et al. 2021, arXiv:2103.14030; microsoft/Swin-Transformer@00f2800:config.py",
         fields={**_TRANSFORMER, "warmup_epochs": 20, "clip_norm": 5.0},
+    ),
+    "tf_nkd_imagenet": Recipe(
+        about="ImageNet CNNs of tf-NKD's table: as nkd_imagenet, and nothing is clipped",
+        source="Yang et al. 2022, arXiv:2208.10139; open-mmlab/mmpretrain@24bcf06:configs/_base_/schedules/"
+        "imagenet_bs256.py",
+        fields={**_IMAGENET_CNN, "batch_size": 256, "lr": 0.1},
     ),
 })
 

@@ -59,6 +59,7 @@ ExecutorOption = Annotated[Executor, typer.Option("--executor", help="Ray Tune, 
 Address = Annotated[str, typer.Option(help="A Ray of its own (local), or a cluster: auto, host:port.")]
 DataRoot = Annotated[Path | None, typer.Option(help="Where data sets lie; else data.root, else $KDSWEEP_DATA.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")]
+Smoke = Annotated[bool, typer.Option("--smoke", help="A tiny copy of the study, to see that all of it runs.")]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 
@@ -69,12 +70,15 @@ def run(
     address: Address = "local",
     data_root: DataRoot = None,
     device: Device = "auto",
+    smoke: Smoke = False,
 ) -> None:
     """Run a new study in RESULTS/<study>, then show its leaderboard."""
     from sweeps import launch
 
     place = launch.Place(executor, address, data_root, device)
-    planner, directory = launch.begin(study, results=results, place=place, console=_messages())
+    if smoke:
+        _messages().print("smoke run: every arm on a few images, for two epochs: its numbers mean nothing")
+    planner, directory = launch.begin(study, results=results, place=place, console=_messages(), smoke=smoke)
     _end(planner, directory)
 
 

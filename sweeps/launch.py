@@ -20,6 +20,7 @@ from sweeps.importing import import_teachers
 from sweeps.interrupt import Interrupted, catch_signals
 from sweeps.planner import Planner
 from sweeps.progress import Progress, describe_card
+from sweeps.smoke import load as load_tiny
 from sweeps.study import Study
 
 WEIGHTS = "_weights"  # beside the studies, which share it
@@ -45,12 +46,14 @@ class Place:
         return shlex.join(words)
 
 
-def begin(name: str, *, results: Path, place: Place, console: Console) -> tuple[Planner, Path]:
-    """Runs a new study to its end. Returns what was decided and the study's directory.
+def begin(
+    name: str, *, results: Path, place: Place, console: Console, smoke: bool = False
+) -> tuple[Planner, Path]:
+    """Runs a new study, or a tiny copy of it (`smoke`), to its end. Returns what was decided and the directory.
 
     Raises ValueError for a study that exists or whose data are missing, Interrupted after a signal.
     """
-    study = studies.load(name)
+    study = load_tiny(name) if smoke else studies.load(name)
     directory = results / study.name
     if has_begun(directory):
         raise ValueError(f"{directory}: the study exists\n\nhint: go on with it: {place.to_command(directory)}")
