@@ -19,22 +19,24 @@ from torch.utils.flop_counter import FlopCounterMode
 from kdtrain.images import DataInfo
 from kdtrain.method import Card
 
+# What weights are made by. Ranges stay real: some networks compute their widths or depths of them.
+_MAKERS = {torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn}
+
 
 class Weightless(TorchFunctionMode):
-    """Inside, layers are made without numbers for weights. What a network computes of plain tensors it still can."""
+    """Inside, a network is made without numbers for its weights."""
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
-        # torch.nn's layers make their weights so; other tensors stay real, as some networks read their shape off them
-        return func(*args, **(kwargs | {"device": "meta"} if func is torch.empty else kwargs))
+        return func(*args, **(kwargs | {"device": "meta"} if func in _MAKERS else kwargs))
 
 
 def measure_card(network: nn.Module, name: str, *, info: DataInfo) -> Card:
-    """What the network offers for one image of the data set, on the device where the network is.
+    """What the network offers for one image of the data set, on the device where the network is, which it freezes.
 
     Raises ValueError where it does not take images of that size.
     """
-    network.eval()
+    network.eval().requires_grad_(False)
     image_BCHW = torch.zeros(1, info.channels, *info.size, device=next(network.parameters()).device)
     with _every_product_seen(), FlopCounterMode(display=False) as counter:
         try:
@@ -58,7 +60,7 @@ def _every_product_seen() -> Iterator[None]:
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        with sdpa_kernel(SDPBackend.MATH):
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)

@@ -31,13 +31,14 @@ def list_names() -> list[str]:
 def find_builder(name: str) -> Callable[..., nn.Module]:
     """What builds the model from a number of classes, of channels, and options. Raises ValueError for a name that
     timm does not have, and where timm is not installed."""
-    timm = _import_timm()
-    if not timm.is_model(name) or (timm.get_arch_name(name) != name and name not in timm.list_pretrained()):
-        close = difflib.get_close_matches(name, [*timm.list_models(), *timm.list_pretrained()], n=1)
+    names = list_names()
+    known = [*names, *_import_timm().list_pretrained()]     # the latter with a tag, as in resnet18.a1_in1k
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
         guess = f" Did you mean `timm/{close[0]}`?" if close else ""
         raise ValueError(
             f"no model `timm/{name}`.{guess}\n\n"
-            f"hint: python -c 'import timm; print(timm.list_models())' lists the {len(timm.list_models()):,} known ones"
+            f"hint: python -c 'import timm; print(timm.list_models())' lists the {len(names):,} known ones"
         )
     return partial(_build, name)
 
@@ -47,7 +48,7 @@ def resolve_options(name: str, options: Mapping[str, int | str]) -> dict[str, in
     pretrained = options.get("pretrained", 0)
     if pretrained not in (0, 1):
         raise ValueError(f"model timm/{name}: pretrained {pretrained} is not 1\n\nhint: leave it out for new weights")
-    if pretrained and not _import_timm().is_model_pretrained(name):
+    if pretrained and not _import_timm().models.is_model_pretrained(name):
         raise ValueError(f"model timm/{name}: timm has no weights of it\n\nhint: leave out pretrained")
     return dict(options)
 

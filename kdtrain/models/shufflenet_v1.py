@@ -3,7 +3,7 @@
 As the distillation literature builds it for small images (Tian et al. 2020, arXiv:1910.10699), which differs from the
 paper's in this: a 1x1 stem at stride 1 and no max-pooling, a ReLU after the 3x3 convolution too, and an inside that is
 a quarter of what the two branches of a stage's first block have left to add. Every map is taken after its ReLU.
-`width` is the stem's number of channels, 24 or another multiple of 6; the stages are 10, 20 and 40 times as wide.
+`width` is the stem's number of channels, 24 or another multiple of 12; the stages are 10, 20 and 40 times as wide.
 """
 
 # ruff: noqa: N802  the field's tables write the names so
@@ -22,8 +22,8 @@ _BLOCKS = (4, 8, 4)
 
 def ShuffleV1(num_classes: int, channels: int = 3, *, width: int = 24) -> nn.Module:
     """50 layers, stages of 240, 480, 960 channels; 949,258 parameters at 100 classes."""
-    if width % 6:
-        raise ValueError(f"model ShuffleV1: width {width} is not a multiple of 6\n\nhint: 6 is the narrowest")
+    if width % 12:
+        raise ValueError(f"model ShuffleV1: width {width} is not a multiple of 12\n\nhint: 12 is the narrowest")
     stages: dict[str, nn.Module] = {"stem": nn.Sequential(*convolve_norm_relu(channels, width, size=1))}
     inputs = width
     for place, count in enumerate(_BLOCKS):
