@@ -104,6 +104,12 @@ def test_two_images_of_one_batch_are_drawn_apart():
     assert len(fed.image_BCHW.unique(dim=0)) > 4  # of 8: an image of 64 pixels has few views
 
 
+def test_an_image_s_view_is_the_same_whichever_others_are_trained_on(pets):
+    some, all_of_them = (_read_by_index(TrialConfig(**pets | {"validation": held}, **HEAVY)) for held in (6, 0))
+    assert len(some) < len(all_of_them)
+    assert all(torch.equal(image, all_of_them[index]) for index, image in some.items())
+
+
 def test_an_image_s_view_is_another_in_every_epoch_and_for_every_seed(pets):
     first = _read_by_index(TrialConfig(**pets, **HEAVY))
     for seed, epoch in ((0, 2), (1, 1)):
