@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
 
+from kdtrain.card import Weightless
 from kdtrain.images import DataInfo
 from kdtrain.layouts import rename
 from kdtrain.model import build_model, list_models, parse_model, without_first_weights
@@ -99,6 +101,13 @@ def _find_hint(match: _Match, file: WeightsFile, info: DataInfo) -> str | None:
     only_shapes = not match.missing and not match.unexpected
     if only_shapes and all(expected.shape[:1] == (info.num_classes,) for _, expected, _ in match.wrong):
         return f"it was trained for {match.wrong[0][2].shape[0]} classes, the data set has {info.num_classes}"
-    with torch.device("meta"):
-        fitting = [name for name in list_models() if not _compare(file.tensors, _expect(name, info), name).is_bad]
+    outlines = {name: _outline(name, info.num_classes, info.channels) for name in list_models()}
+    fitting = [name for name, outline in outlines.items() if not _compare(file.tensors, outline, name).is_bad]
     return f"it fits {', '.join(fitting)}" if fitting else None
+
+
+@cache
+def _outline(model: str, num_classes: int, channels: int) -> dict[str, Tensor]:
+    """The model's tensors without their numbers. Kept: all models together take seconds."""
+    with torch.random.fork_rng(devices=[]), Weightless():
+        return build_model(model, num_classes, channels).state_dict()
