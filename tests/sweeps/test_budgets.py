@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from kdtrain.optim import compute_lr
 from sweeps import cost, planner, status
 from sweeps.budget import compress
+from sweeps.driver import fold
 from sweeps.executors.replay import MemoryLog, end_at, replay
 from sweeps.progress import describe_start
 from sweeps.results import build_trial_row
@@ -166,6 +167,21 @@ def test_killed_anywhere_a_study_comes_to_the_same_settings_and_values(seed, dra
     told = lambda driver: [(t.trial_id, t.status, t.value, t.budget) for t in tuned(driver)]  # noqa: E731
     assert told(resumed) == told(whole)
     assert resumed.planner.state.winners == whole.planner.state.winners
+
+
+def test_a_changed_budget_is_caught_by_the_digest():
+    events = [dict(event) for event in replay(make(), by_level).journal.events]
+    asked = next(event for event in events if event.get("budget") == 3)
+    asked["budget"] = 1
+    with pytest.raises(ValueError, match=rf"event {asked['n']} \(asked\) does not follow"):
+        fold(events, make(), where="journal")
+
+
+def test_journals_of_before_there_were_budgets_fold_as_they_did():
+    """The digest that the version before them gave."""
+    driver = replay(make_study(immune=0.25), draw_curve(0, nan_share=0.3))
+    assert (len(driver.journal.events), driver.planner.state.digest) == (65, "d58d86da18dc5bad")
+    assert not any("budget" in event for event in driver.journal.events)
 
 
 # What the search is told
