@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+import itertools
 import re
 from collections.abc import Callable
 from typing import Any
@@ -12,13 +13,16 @@ from typing import Any
 from kdtrain.data import folder
 from kdtrain.images import list_data, load_info
 from kdtrain.method import Needs, list_methods, load_method
-from kdtrain.model import list_models
+from kdtrain.model import list_libraries, list_models, load_library
 from kdtrain.names import list_modules
 from kdtrain.recipes import Recipe, describe_recipe, list_recipes
 from kdtrain.wrapper import list_wrappers, load_wrapper
 from sweeps import study as studies
+from sweeps.figures import count
 
 _SHOWN_OF_A_RECIPE = ("batch_size", "lr", "weight_decay", "schedule")   # `kdsweep validate --show` prints all
+
+_NAME = "/<name>"
 
 Row = dict[str, str]
 """name, about, source, needs; all texts, empty where there is nothing to say."""
@@ -55,7 +59,14 @@ def _describe_needs(needs: Needs) -> str:
     return ", ".join(asked)
 
 
+def _list_models_and_libraries() -> list[str]:
+    """`resnet8` and `torchvision/<name>`."""
+    return [*list_models(), *(f"{library}{_NAME}" for library in list_libraries())]
+
+
 def _describe_model(name: str) -> Row:
+    if name.endswith(_NAME):
+        return _describe_library(name.removesuffix(_NAME))
     function = _find_model(name)
     _, source = _split_head(_read_head(inspect.getmodule(function)))
     options = ", ".join(
@@ -65,6 +76,17 @@ def _describe_model(name: str) -> Row:
     )
     about = _read_head(function).rstrip(".")
     return {"about": f"{about} ({options})" if options else about, "source": source, "needs": ""}
+
+
+def _describe_library(library: str) -> Row:
+    models = load_library(library)
+    about, source = _split_head(_read_head(models))
+    try:
+        names = models.list_names()
+    except ValueError as error:     # not installed
+        return {"about": f"{about}: {str(error).rpartition('hint: ')[2]}", "source": source, "needs": library}
+    known = f"any of {len(names):,}, {names[0]} to {names[-1]}, as in {models.EXAMPLE}"
+    return {"about": f"{about}: {known}", "source": source, "needs": ""}
 
 
 def _find_model(name: str) -> Callable[..., Any]:
@@ -89,10 +111,24 @@ def _describe_data(name: str) -> Row:
 def _describe_study(name: str) -> Row:
     study = studies.load(name)
     about = (
-        f"{len(study.pairs)} pairs, {len(study.arms)} arms of {study.search.trials_per_arm} trials and "
-        f"{study.repeat.seeds} repeats, {study.epochs} epochs"
+        f"{_read_question(study.source_text)} {count(len(study.pairs), 'pair')}, {count(len(study.arms), 'arm')} of "
+        f"{count(study.search.trials_per_arm, 'trial')} and {count(study.repeat.seeds, 'repeat')}, "
+        f"{count(study.epochs, 'epoch')}"
     )
-    return {"about": about, "source": "", "needs": f"data {study.data.name}"}
+    gpu = ", a GPU" if study.resources.gpu else ""
+    return {"about": about, "source": _find_papers(study.source_text), "needs": f"data {study.data.name}{gpu}"}
+
+
+def _read_question(text: str) -> str:
+    """What a study asks: the paragraph that its file opens with."""
+    first = itertools.takewhile(lambda line: line.startswith("# "), text.splitlines())
+    return " ".join(line.removeprefix("# ") for line in first)
+
+
+def _find_papers(text: str) -> str:
+    """The papers that the head of a study file names, in its order."""
+    head, _, _ = text.partition("\nstudy:")
+    return ", ".join(dict.fromkeys(f"arXiv:{paper}" for paper in re.findall(r"arXiv:(\d{4}\.\d{4,5})", head)))
 
 
 def _describe_recipe(name: str) -> Row:
@@ -127,7 +163,7 @@ def _split_head(head: str) -> tuple[str, str]:
 
 _KINDS: dict[str, tuple[Callable[[], list[str]], Callable[[str], Row]]] = {
     "methods": (_list_methods_and_wrappers, _describe_method),
-    "models": (list_models, _describe_model),
+    "models": (_list_models_and_libraries, _describe_model),
     "data": (list_data, _describe_data),
     "studies": (studies.list_studies, _describe_study),
     "recipes": (list_recipes, _describe_recipe),
