@@ -1,8 +1,9 @@
-"""timm's models as they are, with what methods need of them. github.com/huggingface/pytorch-image-models
+"""timm's image models. github.com/huggingface/pytorch-image-models
 
-Logits are those of timm's own `forward`. A model's maps are the last one at each size of the plane, shallow to deep,
-`stage1` the largest; where the plane never shrinks, as in a vision transformer, one at each quarter of its depth. They
-are timm's intermediate features: the deepest is before a last normalisation or convolution, where there is one.
+As they are, with what methods need of them: logits are those of timm's own `forward`. A model's maps are the last one at
+each size of the plane, shallow to deep, `stage1` the largest; where the plane never shrinks, as in a vision
+transformer, one at each quarter of its depth. They are timm's intermediate features: the deepest is before a last
+normalisation or convolution, where there is one.
 
 B batch, D channels, H and W height and width.
 """
@@ -21,6 +22,7 @@ from kdtrain.listening import keep_input
 from kdtrain.method import Outputs
 
 FIRST_WEIGHTS = "pretrained"   # the option that asks for trained weights to begin with
+EXAMPLE = "timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k(pretrained=1)"
 
 
 def list_names() -> list[str]:

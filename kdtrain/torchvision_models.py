@@ -1,9 +1,10 @@
-"""torchvision's classification models as they are, with what methods need of them.
+"""torchvision's classification models. github.com/pytorch/vision
 
-Logits are those of torchvision's own `forward`. A model's maps are the last one at each size of the plane, shallow to
-deep, `stage1` the largest; a vision transformer, whose plane never shrinks, has one at each quarter of its depth. The
-deepest is taken right before the mean over the plane (of a vision transformer: before its class token is used). What
-counts as pooled is what goes into the last linear layer, after dropout while training.
+As they are, with what methods need of them: logits are those of torchvision's own `forward`. A model's maps are the
+last one at each size of the plane, shallow to deep, `stage1` the largest; a vision transformer, whose plane never shrinks,
+has one at each quarter of its depth. The deepest is taken right before the mean over the plane (of a vision
+transformer: before its class token is used). What counts as pooled is what goes into the last linear layer, after
+dropout while training.
 
 B batch, T tokens, D channels, H and W height and width.
 """
@@ -21,6 +22,7 @@ from kdtrain.names import describe_unknown
 from kdtrain.torchvision_ops import torchvision
 
 FIRST_WEIGHTS = "weights"   # the option that names trained weights to begin with
+EXAMPLE = "torchvision/vit_b_16(image_size=384, weights=IMAGENET1K_V1)"
 
 _zoo = torchvision.models
 _WITHOUT_SIDE_HEADS = {"aux_logits": False, "init_weights": True}   # drawn as in the papers, without a warning

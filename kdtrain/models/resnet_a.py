@@ -1,4 +1,4 @@
-"""Residual networks for CIFAR-10 without a shortcut's parameters. He, Zhang, Ren, Sun 2015, arXiv:1512.03385, 4.2.
+"""CIFAR-10's residual networks, bare shortcuts. He, Zhang, Ren, Sun 2015, arXiv:1512.03385, section 4.2.
 
 The paper's own: where a block changes the shape, its shortcut drops every other pixel and adds channels of zeros, the
 paper's option A, hence the names. Stages of 16, 32, 64 channels at strides 1, 2, 2; depth = 6 blocks + 2; He's normal
