@@ -155,7 +155,8 @@ def wrap(wrapper: type[Wrapping], inner: type[Distillation], inner_name: str, sp
 
 def _refuse_misfits(wrapper: type[Wrapping], inner: type[Distillation], inner_name: str, spec: str) -> None:
     if wrapper.wraps_taught and not asks_teacher(inner.needs):
-        raise ValueError(f"{spec}: `{inner_name}` learns from no teacher\n\nhint: it wraps {wrapper.wraps}")
+        hint = f"{spec.partition('(')[0]} wraps {wrapper.wraps}"
+        raise ValueError(f"{spec}: `{inner_name}` learns from no teacher\n\nhint: {hint}")
     if _holds(wrapper, inner):
         raise ValueError(f"{spec}: the same wrapper stands twice")
     taken = {*dir(wrapper), *Wrapping.__annotations__}

@@ -109,7 +109,7 @@ class Wrapper(Wrapping):
     def build(self, student: Card, teacher: Card | None, num_classes: int, *, num_images: int) -> None:
         """None. Raises ValueError for a method with parameters, which would be made for logits as they are."""
         if super().build(student, teacher, num_classes, num_images=num_images) is not None:
-            hint = f"it wraps {self.wraps}"
+            hint = f"standardize wraps {self.wraps}"
             raise ValueError(f"{self.spec}: `{self.inner_name}` has parameters of its own\n\nhint: {hint}")
 
     def __call__(self, batch: Batch, own: nn.ModuleDict | None) -> dict[str, Tensor]:

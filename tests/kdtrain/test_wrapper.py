@@ -97,8 +97,8 @@ def test_what_the_method_ships_is_what_is_shipped():
         ("select(kd, share=0.2)", "'select(kd, share=0.2)' is no method in a wrapper\n\nhint: write select(kd), or "
          "select(standardize(kd)); settings stand beside it: {method: select(kd), share: 0.2}"),
         ("select(kd)(kd)", "'kd)(kd' is no method"),
-        ("standardize(tf_nkd)", "standardize(tf_nkd): `tf_nkd` learns from no teacher\n\nhint: it wraps a method"),
-        ("auxiliary_head(ce)", "auxiliary_head(ce): `ce` learns from no teacher\n\nhint: it wraps a method"),
+        ("standardize(tf_nkd)", "standardize(tf_nkd): `tf_nkd` learns from no teacher\n\nhint: standardize wraps a"),
+        ("auxiliary_head(ce)", "auxiliary_head(ce): `ce` learns from no teacher\n\nhint: auxiliary_head wraps a"),
         ("select(select(kd))", "select(select(kd)): the same wrapper stands twice"),
         ("select(standardize(select(kd)))", "select(standardize(select(kd))): the same wrapper stands twice"),
         (f"select({OWN}:Share)", f"select({OWN}:Share): wrapper and method both have `share`\n\nhint: call"),
