@@ -66,7 +66,7 @@ def test_there_is_nothing_to_select_in_plain_training():
 
 def test_parameters_that_were_made_for_raw_logits_do_not_see_standardised_ones():
     sentence = find("standardize(kd1proj)")
-    assert sentence.startswith("standardize(kd1proj): `kd1proj` has parameters of its own\n\nhint: standardize wraps a ")
+    assert sentence.startswith("standardize(kd1proj): `kd1proj` has parameters of its own\n\nhint: standardize wraps a")
 
 
 @pytest.mark.parametrize("spec", ["standardize({})", "auxiliary_head({})", "select(standardize({}))"])
