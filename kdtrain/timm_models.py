@@ -1,7 +1,7 @@
 """timm's image models. github.com/huggingface/pytorch-image-models
 
-As they are, with what methods need of them: logits are those of timm's own `forward`. A model's maps are the last one at
-each size of the plane, shallow to deep, `stage1` the largest; where the plane never shrinks, as in a vision
+As they are, with what methods need of them: logits are those of timm's own `forward`. A model's maps are the last one
+at each size of the plane, shallow to deep, `stage1` the largest; where the plane never shrinks, as in a vision
 transformer, one at each quarter of its depth. They are timm's intermediate features: the deepest is before a last
 normalisation or convolution, where there is one.
 

@@ -1,8 +1,8 @@
 """torchvision's classification models. github.com/pytorch/vision
 
 As they are, with what methods need of them: logits are those of torchvision's own `forward`. A model's maps are the
-last one at each size of the plane, shallow to deep, `stage1` the largest; a vision transformer, whose plane never shrinks,
-has one at each quarter of its depth. The deepest is taken right before the mean over the plane (of a vision
+last one at each size of the plane, shallow to deep, `stage1` the largest; a vision transformer, whose plane never
+shrinks, has one at each quarter of its depth. The deepest is taken right before the mean over the plane (of a vision
 transformer: before its class token is used). What counts as pooled is what goes into the last linear layer, after
 dropout while training.
 
