@@ -91,6 +91,7 @@ def build_model(spec: str, num_classes: int, channels: int) -> nn.Module:
     return network
 
 
+@cache  # the many trials of a process have the same few networks, and a deep one takes a second
 def describe_model(spec: str, info: DataInfo) -> Card:
     """What the model offers for one image of the data set. Leaves torch's random numbers as they were.
 

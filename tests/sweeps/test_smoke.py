@@ -15,7 +15,8 @@ from tests.sweeps.cli_runs import run_here
 from tests.sweeps.tiny_study import WHOLE, change
 
 EVERY = study.list_studies()
-FEW = 5     # classes that are left of a data set: a smoke run has an image of each
+FEW = 5     # classes that are left of a data set: a smoke run trains on an image of each
+MANY = 20   # images that are left of each part
 
 
 @pytest.fixture
@@ -135,7 +136,8 @@ def _keep_few_classes(monkeypatch, name):
     def read_few(root, download):
         with monkeypatch.context() as whole:
             whole.setattr(module, "INFO", info)
-            return tuple(part.take((part.label_N < FEW).nonzero().squeeze(1)) for part in read(root, download))
+            parts = read(root, download)
+        return tuple(part.take((part.label_N < FEW).nonzero().squeeze(1)[:MANY]) for part in parts)
 
     monkeypatch.setattr(module, "load", read_few)
     monkeypatch.setattr(module, "INFO", replace(info, num_classes=FEW))
