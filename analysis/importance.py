@@ -225,7 +225,7 @@ def _describe_making(accepted: Sequence[Search], evaluator: str, repeats: int) -
     else:
         yield "no intervals: nothing was resampled, and with few trials noise looks like importance"
     if any(search.unfinished for search in accepted):
-        yield ("trials that did not run to the end are left out, their values are of earlier epochs: a setting that "
+        yield ("trials that did not run to the end are left out, their values are of smaller budgets: a setting that "
                "decides who is stopped early counts for less here")
     if evaluator == "fanova" and any(search.sampler == "tpe" for search in accepted):
         yield "fANOVA wants trials all over the ranges; TPE tried most of them where it was good: see `sampler: random`"

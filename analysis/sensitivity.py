@@ -210,5 +210,5 @@ def _describe_reading(shown: Sequence[tuple[Search, Sequence[str]]]) -> Iterator
     if shown:
         yield "a cell's trials differ in the other settings too; told apart at 95 %, by the spread within cells"
     if any(search.unfinished for search, _ in shown):
-        yield ("trials that did not run to the end are in no mean, their values are of earlier epochs: a cell that "
+        yield ("trials that did not run to the end are in no mean, their values are of smaller budgets: a cell that "
                "stopped most of its trials shows its luckiest")

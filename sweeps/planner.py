@@ -164,7 +164,7 @@ class Planner:
 
     def _ask_tune(self, arm: Arm, settings: dict[str, Any], *, number: int, after: int) -> Event:
         """A setting's trial of the first budget above `after`. Its seed is the same at every budget."""
-        budget = next((rung for rung in self.rungs if rung > after), None) if self.compresses else None
+        budget = self.study.find_next_budget(after)
         seed = derive_seed(self.study.seed, arm.arm_id, number)
         config = self.study.trial_config(arm, settings, seed=seed, stage="tune", budget=budget)
         immune = self.study.stop.rule != "none" and asha.is_immune(number, self.study.stop.immune)

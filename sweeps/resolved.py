@@ -19,7 +19,8 @@ def resolve(study: Study) -> dict[str, Any]:
 
 def _describe_first_trial(study: Study, arm: Arm) -> dict[str, Any]:
     """The settings, and the training fields in which the arm's first trial differs from `fix`."""
-    config = study.trial_config(arm, arm.first[0] if arm.first else {}, seed=study.seed, stage="tune").to_dict()
+    settings, budget = arm.first[0] if arm.first else {}, study.find_next_budget(0)
+    config = study.trial_config(arm, settings, seed=study.seed, stage="tune", budget=budget).to_dict()
     fixed = {**study.fix, "milestones": list(study.fix["milestones"])}
     own = {name: config[name] for name in fixed if config[name] != fixed[name]}
     return {"settings": config["settings"], **own}

@@ -79,6 +79,12 @@ class Study:
         """The budgets below the whole at which an arm's weaker settings pause or stop."""
         return () if self.stop.rule == "none" else list_rungs(self.stop.grace, self.stop.eta, self.epochs)
 
+    def find_next_budget(self, after: int) -> int | None:
+        """The epochs of a setting's next trial when it has come to `after`, 0 at its beginning; None: the study's."""
+        if self.stop.budgets == "truncate":
+            return None
+        return next((rung for rung in self.rungs if rung > after), None)
+
     @cached_property
     def config_hash(self) -> str:
         """16 hex digits of the resolved study. Where and how wide it runs is left out."""

@@ -13,6 +13,7 @@ from sweeps.budget import compress
 from sweeps.driver import fold
 from sweeps.executors.replay import MemoryLog, end_at, replay
 from sweeps.progress import describe_start
+from sweeps.resolved import resolve
 from sweeps.results import build_trial_row
 from sweeps.setting import group_settings
 from tests.sweeps.curves import draw_curve, draw_pick, make_config, make_study
@@ -262,6 +263,12 @@ def test_what_is_done_and_what_is_left_are_always_the_whole_search_and_its_repea
     for reports in range(26):
         (arm,) = status.summarise(replay(make(), by_level, max_reports=reports).planner)["arms"]
         assert arm["epochs_done"] + arm["epochs_left"] == 3 * 1 + 3 + 9 + 9
+
+
+def test_a_resolved_study_shows_the_first_budget_where_it_shows_an_arms_first_trial():
+    (compressed,), (truncated,) = (resolve(make(budgets=way))["arms"] for way in ("compress", "truncate"))
+    assert compressed["trial"]["epochs"] == 1
+    assert "epochs" not in truncated["trial"]
 
 
 def test_the_display_names_the_budgets():
