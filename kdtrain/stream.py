@@ -11,6 +11,8 @@ import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import forkserver, resource_tracker
+from multiprocessing.context import BaseContext
 
 import numpy as np
 import torch
@@ -116,26 +118,29 @@ def _open(files: Files, position: int) -> Image.Image:
 
 
 def _build_loader(batches: _Batches, workers: int, device: torch.device) -> DataLoader:
-    """Its processes come from a fork server, which has neither threads nor CUDA nor Ray's connections.
-
-    A fork of this process would copy locks that its other threads hold, and could wait for them for ever
-    (ray-project/ray#13407 and Ray's own guide).
-    """
-    context = None
-    if workers:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([__name__])  # torch is imported once, not by every process
     return DataLoader(
         batches,
         batch_size=None,
         num_workers=workers,
-        multiprocessing_context=context,
-        worker_init_fn=_ignore_interrupts,
+        multiprocessing_context=_start_fork_server() if workers else None,
         pin_memory=device.type == "cuda",
         generator=torch.Generator(),  # its own, or it would draw from the trial's
     )
 
 
-def _ignore_interrupts(_worker: int) -> None:
-    """Ctrl-C reaches every process of a terminal; the first is for the driver, which ends the epoch in good order."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _start_fork_server() -> BaseContext:
+    """The context of processes that come from a server, which has neither threads nor CUDA nor Ray's connections.
+
+    A fork of this process would copy locks that its other threads hold, and could wait for them for ever
+    (ray-project/ray#13407 and Ray's own guide). The server and all that come from it never see Ctrl-C: in a terminal
+    it reaches every process, and the first is for the driver, which ends the epoch in good order.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])  # torch is imported once, not by every process
+    resource_tracker.ensure_running()  # the server asks for it, and it would let the signal through again
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    return context

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
-import sys
-import textwrap
+import signal
 from multiprocessing import forkserver
 from pathlib import Path
 
@@ -215,36 +213,32 @@ def test_a_broken_image_is_named_in_one_sentence(pets, break_it, workers):
     assert "Traceback" not in str(told.value)
 
 
-def test_an_epoch_that_is_left_early_leaves_no_process(pets):
+@pytest.fixture
+def helpers(pets):
+    """An epoch under way, and the file that lists the processes that make its batches."""
     config = TrialConfig(**pets, **HEAVY, workers=2)
     epoch = build_feed(load_images(config), config, CPU).read_epoch(1)
     next(epoch)
     server = forkserver._forkserver._forkserver_pid
-    helpers = Path(f"/proc/{server}/task/{server}/children")
-    assert len(helpers.read_text().split()) == 2
+    yield epoch, Path(f"/proc/{server}/task/{server}/children")
     epoch.close()
-    assert helpers.read_text() == ""
 
 
-def test_processes_that_help_ignore_the_interrupt_that_the_driver_obeys(pets, tmp_path):
-    """Ctrl-C reaches all processes of a terminal; an epoch that is under way is still finished."""
-    script = tmp_path / "script.py"
-    script.write_text(textwrap.dedent(f"""
-        import os, signal, torch
-        from kdtrain.config import TrialConfig
-        from kdtrain.feed import build_feed
-        from kdtrain.images import load_images
+def test_an_epoch_that_is_left_early_leaves_no_process(helpers):
+    epoch, children = helpers
+    assert len(children.read_text().split()) == 2
+    epoch.close()
+    assert children.read_text() == ""
 
-        if __name__ == "__main__":
-            config = TrialConfig(**{pets!r}, workers=2)
-            signal.signal(signal.SIGINT, lambda *_: None)
-            epoch = build_feed(load_images(config), config, torch.device("cpu")).read_epoch(1)
-            next(epoch)
-            os.killpg(0, signal.SIGINT)
-            print(len(list(epoch)))
-    """))
-    shown = subprocess.run([sys.executable, script], capture_output=True, text=True, start_new_session=True, check=True)
-    assert shown.stdout == "2\n", shown.stderr
+
+def test_ctrl_c_is_for_the_driver_alone(helpers):
+    """A terminal sends it to every process; one that makes batches must not end by it, not even while it starts."""
+    _, children = helpers
+    for child in children.read_text().split():
+        status = Path(f"/proc/{child}/status").read_text()
+        (blocked,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigBlk:"))
+        assert int(blocked, 16) & 1 << signal.SIGINT - 1
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 @pytest.mark.gpu
