@@ -49,12 +49,12 @@ def to_float32(outputs: Outputs) -> Outputs:
 
 
 def name_arithmetic(precision: str, student: nn.Module, device: torch.device) -> str:
-    """bf16, fp16, float32, or tf32 where a GPU may round float32 so: cuDNN's convolutions do unless told not to.
+    """bfloat16, float16, float32, or tf32 where a GPU may round float32 so: cuDNN's convolutions do unless told not to.
 
     TF32 came with compute capability 8.0 (Ampere).
     """
     if precision in _TYPES:
-        return precision
+        return str(_TYPES[precision]).removeprefix("torch.")
     dtype = next(student.parameters()).dtype
     is_allowed = torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32
     can_round = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)

@@ -13,6 +13,7 @@ from tests.kdtrain.trials import Watching, finish, make_config, run_interrupted,
 
 CPU = torch.device("cpu")
 TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+NAMES = {"float32": "float32", "bf16": "bfloat16", "fp16": "float16"}  # as the column `precision` has them
 WATCHING = "tests.kdtrain.trials:Watching"
 
 
@@ -89,7 +90,7 @@ def test_the_loss_lies_near_float32s_but_not_on_it(precision, off, teacher):
 
 @pytest.mark.parametrize("precision", ["float32", "bf16", "fp16"])
 def test_a_trial_says_in_which_precision_it_computes(precision):
-    assert next(train(make_config(precision=precision, epochs=1))).run.facts()["precision"] == precision
+    assert next(train(make_config(precision=precision, epochs=1))).run.facts()["precision"] == NAMES[precision]
 
 
 def with_scale(config, scale):
@@ -181,7 +182,7 @@ def test_a_trial_on_a_device_that_cannot_is_refused_before_it_trains(monkeypatch
 
 def test_a_gpus_arithmetic_is_named_as_the_trial_asks():
     network = nn.Linear(1, 1)
-    assert name_arithmetic("bf16", network, CPU) == "bf16"
+    assert name_arithmetic("bf16", network, CPU) == "bfloat16"
     assert name_arithmetic("float32", network, CPU) == "float32"
     assert name_arithmetic("float32", network.double(), CPU) == "float64"
 
@@ -212,4 +213,4 @@ def test_on_a_gpu_the_loss_lies_near_the_cpus_in_float32(precision, off):
     exact = finish(make_config(lr=1e-3, epochs=1))
     rounded = finish(make_config(lr=1e-3, epochs=1, device="cuda", precision=precision))
     assert rounded["rows"][0]["loss_total"] == pytest.approx(exact["rows"][0]["loss_total"], rel=off)
-    assert rounded["facts"]["precision"] == precision
+    assert rounded["facts"]["precision"] == NAMES[precision]
