@@ -23,7 +23,7 @@ from kdtrain.feed import Fed
 from kdtrain.images import DataInfo, Images, Split, load_info_of
 from kdtrain.method import asks_teacher, build_method
 from kdtrain.model import build_model, without_first_weights
-from kdtrain.run import Run, assemble_run
+from kdtrain.run import Run, assemble_run, prepare_device
 from kdtrain.train import train_on_batch
 from sweeps.asha import is_immune
 from sweeps.study import Arm, Study, Teacher
@@ -32,6 +32,7 @@ SecondsPerEpoch = Callable[[TrialConfig], float]
 _KEY = ("data", "student", "teacher", "method")  # an epoch's seconds depend on these and on the number of images
 _TIMED_STEPS = 5             # chosen by hand: the median of five withstands two interruptions
 _TIMED_SECONDS = 2.0         # no more steps are timed after this: large models are steady enough
+_TIMED_PIXELS = 2**18        # in a step on a CPU, chosen by hand: 256 images of CIFAR, 5 of ImageNet
 
 
 @dataclass(frozen=True)
@@ -174,21 +175,32 @@ def find_seconds_per_epoch(results: Iterable[Path]) -> SecondsPerEpoch:
 def measure_seconds_per_epoch(config: TrialConfig) -> float:
     """The seconds that an epoch of the trial takes here, by a few of its own steps on random images. Reads no data.
 
-    The time to make batches is hidden behind training where other processes make them, as far as it goes.
+    The time to make batches is hidden behind training where other processes make them, as far as it goes. On a CPU few
+    images tell what a large batch would take: 1,024 of ImageNet would take minutes, and more memory than there is.
     """
     info = load_info_of(config)
-    config, workers = replace(config, workers=0), config.workers
+    timed = replace(config, workers=0, batch_size=_count_timed(config.batch_size, config, info))
+    workers, share = config.workers, timed.batch_size / config.batch_size
     with torch.random.fork_rng():
-        run = assemble_run(config, _draw_images(config, info), teacher=_build_teacher(config, info))
+        run = assemble_run(timed, _draw_images(timed, info), teacher=_build_teacher(config, info))
         fed = _read_batch(run)
         moment = {"epoch": 1, "progress": 0.0, "generator": torch.Generator()}
         feed_seconds = _time(lambda: _read_batch(run), run.device)
         train_seconds = _time(lambda: train_on_batch(run, fed, **moment), run.device)
         predict_seconds = _time(lambda: predict(run.network, run.images.test, info), run.device)
     step_seconds = max(train_seconds, feed_seconds / workers) if workers else train_seconds + feed_seconds
+    step_seconds /= share
     steps = math.ceil(count_train_images(config, info) / config.batch_size)
     measured = 0 if config.train_on == "train+validation" else config.validation
     return steps * step_seconds + measured / len(run.images.test) * predict_seconds
+
+
+def _count_timed(wanted: int, config: TrialConfig, info: DataInfo) -> int:
+    """How many of the images that a step has are timed."""
+    if prepare_device(config).type != "cpu":
+        return wanted
+    height, width = info.size
+    return min(wanted, max(2, _TIMED_PIXELS // (height * width)))
 
 
 def _read_batch(run: Run) -> Fed:
@@ -204,7 +216,7 @@ def _draw_images(config: TrialConfig, info: DataInfo) -> Images:
         image_NCHW = torch.randint(256, (count, info.channels, *info.size), dtype=torch.uint8)
         return Split(image_NCHW, torch.randint(info.num_classes, (count,)))
 
-    train, test = draw(config.batch_size), draw(BATCH)
+    train, test = draw(config.batch_size), draw(_count_timed(BATCH, config, info))
     return Images(info, train, val=None, test=test, split_hash="", train_index_N=torch.arange(config.batch_size))
 
 

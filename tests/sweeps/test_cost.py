@@ -1,6 +1,7 @@
 import pytest
 
 from analysis import tables
+from kdtrain.config import TrialConfig
 from kdtrain.images import load_info
 from sweeps import cost
 from tests.kdtrain.trials import make_config
@@ -89,6 +90,22 @@ def test_a_method_with_parameters_of_its_own_is_timed():
 def test_a_trial_on_files_is_timed_on_a_batch_of_noise_and_reads_none(fields):
     config = make_config(data_root="/nowhere", batch_size=4, validation=1_000, train_images=1_000, **fields)
     assert cost.measure_seconds_per_epoch(config) > 0
+
+
+@pytest.mark.parametrize(
+    ("data", "batch_size", "timed"),
+    [("imagenet", 1024, 5), ("imagenet", 4, 4), ("cifar10", 1024, 256), ("cifar10", 64, 64)],
+)
+def test_on_a_cpu_few_of_many_large_images_are_timed_for_all(monkeypatch, data, batch_size, timed):
+    seen = []
+    monkeypatch.setattr(cost, "train_on_batch", lambda run, fed, **moment: seen.append(len(fed.label_B)))
+    monkeypatch.setattr(cost, "_time", lambda step, device: (step(), 1.0)[1])
+    config = TrialConfig(data=data, student="resnet8(width=1)", batch_size=batch_size, validation=0, train_images=2048,
+                         device="cpu")
+    seconds = cost.measure_seconds_per_epoch(config)
+    assert seen == [timed]
+    # a second to make the timed images and one to train on them; an epoch has 2,048
+    assert seconds == pytest.approx(2 * 2048 / timed)
 
 
 def test_making_batches_costs_nothing_where_other_processes_hide_it_behind_training(monkeypatch):
