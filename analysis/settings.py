@@ -7,8 +7,8 @@ last epoch is a rung. Its value is of another schedule, and no arm's final one.
 
 from __future__ import annotations
 
-# Of table trials. Where it does not hold, the trial completed a smaller budget.
-IS_WHOLE = "rung IS DISTINCT FROM epochs_planned"
+# Of table trials. Where it does not hold, the trial completed a smaller budget. What is unknown is no smaller budget.
+IS_WHOLE = "coalesce(rung <> epochs_planned, true)"
 
 # The row of each setting's newest trial. One that completed a smaller budget and was let go on to no other has stopped
 # there, like one that is cut off at the rung. Only the rows of smaller budgets are looked up: as a rule there are none.
