@@ -32,11 +32,11 @@ class Weightless(TorchFunctionMode):
 
 
 def measure_card(network: nn.Module, name: str, *, info: DataInfo) -> Card:
-    """What the network offers for one image of the data set, on the device where the network is, which it freezes.
+    """What the network offers for one image of the data set, on the device where the network is.
 
     Raises ValueError where it does not take images of that size.
     """
-    network.eval().requires_grad_(False)
+    network.eval()
     image_BCHW = torch.zeros(1, info.channels, *info.size, device=next(network.parameters()).device)
     with _every_product_seen(), FlopCounterMode(display=False) as counter:
         try:

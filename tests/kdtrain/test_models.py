@@ -117,11 +117,12 @@ def test_the_other_families_maps_shrink_with_depth_to_what_is_pooled(name, poole
     assert card.pooled_width == pooled
 
 
-def test_describing_a_model_draws_no_random_number():
+@pytest.mark.parametrize("spec", ["resnet8", "tests.kdtrain.test_models:own_model"])
+def test_describing_a_model_draws_no_random_number(spec):
     torch.manual_seed(7)
     expected = torch.rand(1)
     torch.manual_seed(7)
-    describe_model("resnet8", CIFAR100)
+    describe_model(spec, CIFAR100)
     assert torch.equal(torch.rand(1), expected)
 
 

@@ -75,6 +75,12 @@ def test_a_model_whose_last_layer_is_no_linear_one_has_no_classifier():
 
 
 @needs_timm
+@pytest.mark.parametrize("name", ["pit_ti_224", "cait_xxs24_224", "vit_tiny_r_s16_p8_224"])
+def test_networks_that_pass_weights_around_or_run_while_they_are_made_have_cards_too(name):
+    assert describe_model(f"timm/{name}", make_info(5, channels=3, size=(224, 224))).has_classifier
+
+
+@needs_timm
 def test_any_number_of_channels_and_another_image_size_will_do():
     assert build_model("timm/test_vit(image_size=32)", 5, 1)(draw_images(1, 32)).shape == (2, 5)
     assert build_model("timm/test_resnet", 5, 1)(draw_images(1, 32)).shape == (2, 5)
