@@ -140,11 +140,12 @@ def test_plain_images_in_memory_are_gathered_and_all_others_streamed():
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_images_in_memory_are_streamed_as_they_are(channels):
+@pytest.mark.parametrize("erasing", [0.0, 1e-12], ids=["bytes", "floats"])  # erased after they are standardised: once
+def test_images_in_memory_are_streamed_as_they_are(channels, erasing):
     info = make_info(2, channels=channels)
     split = Split(torch.from_numpy(draw_images(4, channels, 8, 8)), torch.tensor([0, 1, 0, 1]))
     images = Images(info, split, None, split, "", torch.tensor([10, 11, 12, 13]))
-    feed = StreamedFeed(images, TrialConfig(data="digits", student="resnet8", batch_size=4), CPU)
+    feed = StreamedFeed(images, TrialConfig(data="digits", student="resnet8", batch_size=4, erasing=erasing), CPU)
     ((_, fed),) = feed.read_epoch(1)
     place_B = fed.index_B - 10
     assert torch.equal(fed.image_BCHW, normalise(split.image_NCHW[place_B], info))
