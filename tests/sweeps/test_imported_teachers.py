@@ -249,6 +249,15 @@ def test_what_is_said_of_all_teachers_is_not_said_of_an_imported_one():
     assert found.teachers == parse(f"{{{MODEL}: {{file: t.pth, sha256: {'a' * 64}}}}}").teachers
 
 
+@pytest.mark.parametrize(
+    ("common", "own", "gate"), [("", "", None), ("gate: {val_top1: 0.5}, ", "", 0.5),
+                                ("gate: {val_top1: 0.5}, ", ", gate: {val_top1: 0.6}", 0.6)],
+)
+def test_a_gate_is_the_teachers_own_or_that_of_all(common: str, own: str, gate: float | None):
+    found = parse(f"{{{common}{MODEL}: {{file: t.pth, sha256: {'a' * 64}{own}}}}}")
+    assert found.teachers[0].gate == gate
+
+
 def test_a_seed_of_an_imported_teacher_is_refused():
     text = write_study(f"{{{MODEL}: {{file: t.pth, sha256: {'a' * 64}}}}}")
     with pytest.raises(ValueError, match=r"pairs\[0\].teacher_seed: the teacher is imported, it has no seed here"):
