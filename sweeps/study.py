@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -37,6 +37,7 @@ from sweeps.problems import Problems
 from sweeps.schema import Data, Failure, PairEntry, Repeat, Resources, Search, Stop, StudyFile, Teachers, list_problems
 from sweeps.space import Value
 from sweeps.training import Teacher, data_fields, list_exceptions, resolve_student, resolve_teachers
+from sweeps.unique_keys import read_yaml
 
 __all__ = ["Arm", "Pair", "Study", "Teacher", "list_studies", "load", "parse"]
 
@@ -226,24 +227,9 @@ def parse(text: str, source: str, *, sources: Sources = Sources()) -> Study:  # 
     return dataclasses.replace(study, warnings=(*warnings, *misfits, *_list_warnings(study)))
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML of plain values, in which no mapping has a key twice: the first would be lost without a word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag == "tag:yaml.org,2002:merge":
-                continue
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise ValueError(f"line {key_node.start_mark.line + 1}: the key `{key}` stands twice")
-            seen.add(key)
-        return super().construct_mapping(node, deep=deep)
-
-
 def _read_file(text: str, problems: Problems) -> StudyFile:
     try:
-        return StudyFile.model_validate(yaml.load(text, Loader=_UniqueKeyLoader))
+        return StudyFile.model_validate(read_yaml(text))
     except yaml.YAMLError as error:
         problems.add(f"is not YAML: {error}")
     except ValidationError as error:
