@@ -20,7 +20,8 @@ def _open(tmp_path, own: dict[str, list[Curve]], **config):
     write_study(tmp_path, **RANDOM | config)
     for arm in arms()[:3]:
         if arm["label"] in own:
-            write_search(tmp_path, arm, own[arm["label"]])
+            curves_of_arm = own[arm["label"]]
+            write_search(tmp_path, arm, curves_of_arm, planned=max(len(curve.values) for curve in curves_of_arm))
     return analysis.open(tmp_path)
 
 
