@@ -32,7 +32,7 @@ def load_weights(network: nn.Module, weights: Any, *, last: str) -> None:
         _fit_positions(network, state)
     if isinstance(network, torchvision.models.GoogLeNet | torchvision.models.Inception3):
         network.transform_input = True  # these weights were trained on images scaled to [-1, 1]
-    expected = _drop_other_classes(network, state, last)
+    expected = _drop_misfits(network, state, last)
     found = network.load_state_dict(state, strict=False)
     if set(found.missing_keys) != expected or found.unexpected_keys:
         odd = sorted(set(found.missing_keys) ^ expected) + found.unexpected_keys
@@ -77,14 +77,10 @@ def _fit_positions(network: nn.Module, state: dict[str, Tensor]) -> None:
     state["encoder.pos_embedding"] = fitted["encoder.pos_embedding"]
 
 
-def _drop_other_classes(network: nn.Module, state: dict[str, Tensor], last: str) -> set[str]:
-    """The names of the last layer's weights where they are for other classes, which the state then lacks."""
+def _drop_misfits(network: nn.Module, state: dict[str, Tensor], last: str) -> set[str]:
+    """Takes what has another shape than in the network out of the state; the names of those in the last layer."""
     own = network.state_dict()
-    dropped = {
-        name
-        for name in own
-        if name.startswith(f"{last}.") and name in state and state[name].shape != own[name].shape
-    }
-    for name in dropped:
+    misfits = [name for name in own if name in state and state[name].shape != own[name].shape]
+    for name in misfits:
         del state[name]
-    return dropped
+    return {name for name in misfits if name.startswith(f"{last}.")}

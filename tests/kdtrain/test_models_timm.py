@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor
 
 from kdtrain.model import build_model, canonical_model, describe_model, without_first_weights
-from kdtrain.timm_models import list_names
+from kdtrain.timm_models import _list_cuts, list_names
 from tests.kdtrain.batches import make_info
 
 needs_timm = pytest.mark.skipif(importlib.util.find_spec("timm") is None, reason="timm is an extra")
@@ -41,6 +42,18 @@ def test_a_model_computes_what_timm_computes_and_trains(name):
     assert card.has_classifier
     outputs.logits_BC.square().sum().backward()
     assert any(weight.grad is not None and weight.grad.any() for weight in network.parameters())
+
+
+@pytest.mark.parametrize(("reductions", "cuts"), [
+    ([4, 4, 8, 16, 16], [1, 2, 4]),
+    ([2, 4], [0, 1]),
+    ([16] * 12, [2, 5, 8, 11]),
+    ([16] * 6, [0, 2, 3, 5]),
+    ([16], [0]),
+])
+def test_a_map_is_the_last_at_its_size_or_ends_a_quarter_of_the_depth(reductions, cuts):
+    network = SimpleNamespace(feature_info=[{"reduction": reduction} for reduction in reductions])
+    assert _list_cuts(network) == cuts
 
 
 @needs_timm

@@ -165,6 +165,14 @@ def test_weights_without_the_last_layer_are_refused(torch_home):
         build_model("torchvision/resnet18(weights=IMAGENET1K_V1)", 1000, 3)
 
 
+def test_weights_of_another_shape_before_the_last_layer_are_refused(torch_home):
+    state = publish(torch_home, "resnet18").state_dict()
+    state["layer1.0.conv1.weight"] = state["layer1.0.conv1.weight"][:, :3]
+    torch.save(state, find_file(torch_home, zoo.ResNet18_Weights.IMAGENET1K_V1))
+    with pytest.raises(ValueError, match=r"`layer1\.0\.conv1\.weight` does not fit"):
+        build_model("torchvision/resnet18(weights=IMAGENET1K_V1)", 10, 3)
+
+
 class Malice:
     """What runs code where it is unpickled."""
 
