@@ -147,3 +147,11 @@ def test_mobilenet_v1_is_clipped_where_its_source_clips_it(name, clip_norm):
     }
     assert trials["MobileNetV1"] == clip_norm
     assert trials["torchvision/resnet18"] is None
+
+
+@pytest.mark.parametrize(("name", "epochs"), [("nkd_imagenet", 1), ("nkd_cifar100", 20)])
+def test_dkd_warms_up_over_the_epochs_that_its_authors_publish_for_the_data(name, epochs):
+    found = load(name)
+    arms = [arm for arm in found.arms if arm.method == "dkd"]
+    warmups = {found.trial_config(arm, arm.first[0], seed=0, stage="repeat").settings["warmup_epochs"] for arm in arms}
+    assert warmups == {epochs}
