@@ -23,6 +23,7 @@ MANY = 20   # images that are left of each part
 def whole(tmp_path):
     """A study file with everything that a smoke run changes."""
     text = change("tune:\n", "tune:\n  batch_size: {choice: [32, 64]}\n")
+    text = change("grace: 1", "grace: 4", text)
     (tmp_path / "whole.yaml").write_text(text + "resources: {gpu: 1}\n")
     return tmp_path / "whole.yaml"
 
@@ -45,6 +46,7 @@ def test_a_smoke_run_has_one_trial_of_two_epochs_and_one_repeat_on_an_image_of_e
     assert (tiny.epochs, tiny.search.trials_per_arm, tiny.repeat.seeds) == (2, 1, 1)
     assert (tiny.data.train_images, tiny.data.validation) == (10, 10)
     assert tiny.rungs == (1,)
+    assert tiny.stop.immune == 0
 
 
 def test_a_smoke_run_trains_every_teacher_for_an_epoch_and_asks_nothing_of_it(whole):
@@ -107,6 +109,7 @@ def test_pairs_that_differ_in_weights_alone_are_one(tmp_path):
     assert all(teacher.origin is None for teacher in tiny.teachers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EVERY)
 def test_every_arm_of_every_shipped_study_runs(name, tmp_path, monkeypatch, capsys):
     whole = study.load(name)
