@@ -82,7 +82,9 @@ def _each(plans: Mapping[str, Plan], describe: Callable[[Plan], str]) -> str:
 
 def _describe_budget(plan: Plan, epochs: Iterable[int]) -> str:
     search, stop = plan.config.get("search") or {}, plan.config.get("stop") or {}
-    parts = [f"{plan.trials_per_arm or 'unknown'} trials per arm"]
+    searched = "setting" if plan.compresses else "trial"  # compressed, a setting is a trial of each budget it reaches
+    number = plan.trials_per_arm
+    parts = [f"{count(number, searched) if number else f'unknown {searched}s'} per arm"]
     if "sampler" in search:
         parts.append(f"proposed by {search['sampler']}")
     if stop.get("rule", "none") != "none":

@@ -104,7 +104,7 @@ def test_the_board_counts_settings_where_it_looks_for_those_that_are_missing(stu
 def test_the_board_says_that_each_budget_had_its_own_schedule(study):
     footer = dict(study.leaderboard().footer)
     assert footer["budget"] == (
-        "4 trials per arm, proposed by tpe, stopped by asha, each budget with a schedule of its own, "
+        "4 settings per arm, proposed by tpe, stopped by asha, each budget with a schedule of its own, "
         "1 or 3 or 9 epochs each"
     )
 
