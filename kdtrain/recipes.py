@@ -41,9 +41,11 @@ _TRANSFORMER = {
     "weight_decay": 0.05, "decay_norms": False,
     "schedule": "cosine", "min_lr": 1e-5,
     "augment": "resized_crop_flip", "padding": 0,
-    # Magnitude 9 of timm's 10 (rand-m9-mstd0.5-inc1), on torchvision's scale of 30: a rotation by 27 of 30 degrees, a
-    # shear by 0.27 of 0.3, a brightness of 1 +- 0.81. timm draws a magnitude around it, and knows two operations more.
-    "rand_augment": 2, "rand_magnitude": 27, "erasing": 0.25,
+    # timm's rand-m9-mstd0.5-inc1 draws two operations and applies each with probability 0.5; torchvision applies every
+    # one that it draws, so that one is as many. Magnitude 9 of timm's 10, on torchvision's scale of 30: a rotation by 27
+    # of 30 degrees, a shear by 0.27 of 0.3, a brightness of 1 +- 0.81. timm draws a magnitude around it, knows two
+    # operations more, and posterises to 1 bit where torchvision keeps 4. Beside it neither source jitters colours.
+    "rand_augment": 1, "rand_magnitude": 27, "erasing": 0.25,
     "mixup": 0.8, "cutmix": 1.0, "mix_probability": 1.0, "label_smoothing": 0.1,
 }
 
@@ -55,7 +57,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType({
         by_model={name: {"lr": 0.01} for name in ("MobileNetV2", "ShuffleV1", "ShuffleV2")},
     ),
     "deit": Recipe(
-        about="ImageNet transformers, 300 epochs; without its repeated augmentation, averaged weights, colour jitter",
+        about="ImageNet transformers, 300 epochs; bilinear, without its repeated augmentation and averaged weights",
         source="Touvron et al. 2021, arXiv:2012.12877; facebookresearch/deit@0282d2a:main.py",
         fields={**_TRANSFORMER, "warmup_epochs": 5},
     ),
@@ -115,7 +117,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType({
         },
     ),
     "swin": Recipe(
-        about="ImageNet for Swin transformers, 300 epochs; without its colour jitter",
+        about="ImageNet for Swin transformers, 300 epochs; images are resized bilinearly, not bicubically",
         source="Liu et al. 2021, arXiv:2103.14030; microsoft/Swin-Transformer@00f2800:config.py",
         fields={**_TRANSFORMER, "warmup_epochs": 20, "clip_norm": 5.0},
     ),
