@@ -8,6 +8,7 @@ import pytest
 
 import sweeps
 from sweeps import study
+from sweeps.asha import is_immune
 from sweeps.cost import estimate_cost
 
 EVERY = study.list_studies()
@@ -49,6 +50,11 @@ def test_a_study_that_counts_its_epochs_counts_them_right(found):
     if counted:
         cost = estimate_cost(found, lambda config: 0.0)
         assert {cost.epochs_low, cost.epochs_high} == {int(counted[1].replace(",", ""))}
+
+
+def test_a_study_that_says_that_one_trial_is_immune_has_one(found):
+    immune = [number for number in range(found.search.trials_per_arm) if is_immune(number, found.stop.immune)]
+    assert len(immune) == ("is immune" in found.source_text)
 
 
 def test_a_study_that_takes_days_counts_its_epochs(found):
