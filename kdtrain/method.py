@@ -42,7 +42,7 @@ class Card:
     name: str
     num_classes: int
     params: int
-    macs: int                               # multiply-adds of one image, convolutions and linear layers
+    macs: int                               # multiply-adds of one image, convolutions and matrix products
     pooled_width: int
     map_shapes: Mapping[str, tuple[int, int, int]]   # name -> (channels, height, width), shallow to deep
     has_classifier: bool = True             # its last layer is linear and open to methods
