@@ -41,8 +41,8 @@ _TRANSFORMER = {
     "weight_decay": 0.05, "decay_norms": False,
     "schedule": "cosine", "min_lr": 1e-5,
     "augment": "resized_crop_flip", "padding": 0,
-    # timm's rand-m9-mstd0.5-inc1 draws two operations and applies each with probability 0.5; torchvision applies every
-    # one that it draws, so that one is as many. Magnitude 9 of timm's 10, on torchvision's scale of 30: a rotation by 27
+    # timm's rand-m9-mstd0.5-inc1 draws two operations and applies each with probability 0.5; torchvision applies all
+    # that it draws, so that one is as many. Magnitude 9 of timm's 10, on torchvision's scale of 30: a rotation by 27
     # of 30 degrees, a shear by 0.27 of 0.3, a brightness of 1 +- 0.81. timm draws a magnitude around it, knows two
     # operations more, and posterises to 1 bit where torchvision keeps 4. Beside it neither source jitters colours.
     "rand_augment": 1, "rand_magnitude": 27, "erasing": 0.25,
