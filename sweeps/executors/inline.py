@@ -18,6 +18,7 @@ def run_inline(driver: Driver, directory: Path) -> None:
             if job is None:
                 return
             for report in trial.run(job, directory=directory):
+                interruption.check()  # torch.save, interrupted, raises its own error: that is no failure of the trial
                 with interruption.deferred():
                     goes_on = driver.tell(job, report)
                 if not goes_on:

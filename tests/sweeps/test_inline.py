@@ -2,7 +2,9 @@
 
 import json
 import math
+import os
 import shutil
+import signal
 from dataclasses import replace
 
 import pytest
@@ -11,6 +13,7 @@ import torch
 from analysis import tables
 from sweeps import trial
 from sweeps.executors.inline import run_inline
+from sweeps.interrupt import Interrupted
 from sweeps.journal import read_events
 from tests.sweeps import studies_on_disk as disk
 from tests.sweeps.studies_on_disk import TINY
@@ -193,6 +196,20 @@ def test_a_trial_that_raises_is_tried_again_and_then_failed_with_its_text_and_ro
         assert [r["epoch"] for r in _rows(directory, "epochs", trial_id=row["trial_id"])] == [1]
         assert row["epochs_done"] == 1
     assert all(row["status"] == "completed" for row in _rows(directory, "trials", method_label="ce", stage="repeat"))
+
+
+def test_a_signal_while_a_checkpoint_is_written_fails_no_trial(tmp_path, monkeypatch):
+    def save(_state, _file):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:  # as torch does, which finds the file half written when it closes it
+            raise RuntimeError("unexpected pos 29504 vs 29432")
+
+    monkeypatch.setattr("kdtrain.checkpoint.torch.save", save)
+    with pytest.raises(Interrupted):
+        disk.run(tmp_path)
+    events = read_events(next(tmp_path.glob("**/events.jsonl")))
+    assert [event["type"] for event in events if event["type"] == "ended"] == []
 
 
 def test_a_trial_that_once_ran_out_of_memory_goes_on_from_its_checkpoint(tmp_path, killers):
