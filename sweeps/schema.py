@@ -239,7 +239,7 @@ _SENTENCES = {
     "missing": "is missing",
     "greater_than": "{input!r} is not above {gt:g}",
     "greater_than_equal": "{input!r} is below {ge:g}",
-    "less_than": "{input!r} is not below {lt:g}",
+    "less_than": "{input!r} is not below {lt:g}\n\nhint: it is a share, such as 0.5",
     "less_than_equal": "{input!r} is above {le:g}",
     "literal_error": "{input!r} is none of {expected}",
     "too_short": "is empty",

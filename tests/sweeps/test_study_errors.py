@@ -102,6 +102,7 @@ def test_a_split_that_the_data_set_cannot_give_is_refused(old, new, beginning):
         ("schedule: step", "fix.milestones: a step schedule needs them\n\nhint: write shares of the epochs"),
         ("schedule: step, milestones: [0.5, 0.5]", "fix.milestones: [0.5, 0.5] do not rise"),
         ("schedule: step, milestones: [0.5, 1]", "fix.milestones[1]: 1 is not below 1"),
+        ("schedule: step, milestones: [150]", "fix.milestones[0]: 150 is not below 1\n\nhint: it is a share, such as"),
         ("recipe: small, epochs: 1", "fix.warmup_epochs: 1 is not below epochs 1"),
         ("augment: none, padding: 2", "fix.padding: has no effect with augment none"),
         ("augment: flip", "fix.augment: 'flip' is none of none, crop, crop_flip"),
