@@ -24,14 +24,24 @@ _MOST_LISTED = 20  # tensors of one kind in a message; chosen by hand
 def match_weights(file: WeightsFile, spec: str, info: DataInfo) -> dict[str, Tensor]:
     """The file's tensors under our names, in our order and types.
 
-    A count of batches that older files lack is 0. Raises ValueError that lists each tensor that does not fit.
+    A count of batches that older files lack is 0. Raises ValueError that lists each tensor that does not fit, or that
+    holds a number that is not finite: such a network answers every image alike.
     """
+    _refuse_infinite(file)
     expected = _expect(spec, info)
     match = _compare(file.tensors, expected, parse_model(spec)[0])
     if match.is_bad:
         raise ValueError(_describe_misfit(match, file, spec, info))
     found = {name: match.found.get(name, expected[name]) for name in expected}
     return {name: tensor.detach().to(expected[name].dtype).clone() for name, tensor in found.items()}
+
+
+def _refuse_infinite(file: WeightsFile) -> None:
+    broken = [name for name, tensor in file.tensors.items() if not tensor.isfinite().all()]
+    if broken:
+        what = f"{file.name}: {len(broken)} of its tensors hold numbers that are not finite"
+        hint = "its training diverged: take an earlier checkpoint"
+        raise ValueError("\n".join([what, *_list("broken", broken)]) + f"\n\nhint: {hint}")
 
 
 @dataclass(frozen=True)

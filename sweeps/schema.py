@@ -165,7 +165,8 @@ class MethodEntry(BaseModel):
 
 def _to_label(method: str) -> str:
     """`kd`; of `package.module:Name` the name; of a method in wrappers all names, such as `select_standardize_kd`."""
-    return "_".join(part.rpartition(":")[2] for part in re.split(r"[()]", method) if part)
+    named = "_".join(part.rpartition(":")[2] for part in re.split(r"[()]", method) if part)
+    return re.sub(r"[^A-Za-z0-9._+-]+", "_", named).strip("_")  # a method that does not exist is told of as one
 
 
 class Search(Section):

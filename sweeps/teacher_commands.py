@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # torch takes seconds to import: a verb that needs it imports it itself
 
 _COLUMNS = ("teacher_id", "model", "data", "source", "val_top1", "test_top1", "saw_validation", "weights_hash")
-_SHOWN = ("teacher", "model", "data", "source", "val top-1", "test top-1", "saw validation", "SHA-256")
+_SHOWN = ("teacher", "model", "data", "source", "val top-1", "test top-1", "saw validation", "weights hash")
 _HASH_SHOWN = 12  # digits: enough to tell files apart by eye
 
 File = Annotated[

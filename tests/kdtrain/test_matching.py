@@ -47,6 +47,15 @@ def test_a_name_that_two_tensors_claim_is_unexpected_the_second_time():
     assert "tensors: 1 unexpected\n  unexpected linear.weight" in fail(state)
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_weights_of_a_training_that_diverged_are_refused(number):
+    state = draw()
+    state["layer1.0.conv1.weight"][3, 0, 1, 1] = number
+    with pytest.raises(ValueError, match=r"^t\.pth: 1 of its tensors hold numbers that are not finite\n") as error:
+        fit(state)
+    assert "\n  broken layer1.0.conv1.weight\n\nhint: its training diverged" in str(error.value)
+
+
 def test_older_files_lack_the_count_of_batches():
     state = draw()
     fitted = fit({name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")})

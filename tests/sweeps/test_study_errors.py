@@ -135,6 +135,7 @@ def test_pairs_and_teachers_that_do_not_fit_are_refused(old, new, beginning):
             "- kd", "- kdd",
             "methods[2].method: no method `kdd`. Did you mean `kd`? Known: ce, ctkd, dist, dkd, kd, kd1proj, ",
         ),
+        ("- kd", "- kd(temperature=3)", "methods[2].method: 'kd(temperature=3)' is no method in a wrapper"),
         ("- kd", "- ce", "methods[2]: the label `ce` stands twice\n\nhint: give each its own: {label: "),
         ("- kd", "- {label: nkd, method: kd}", "methods[3]: the label `nkd` stands twice"),
         ("- kd", "- {label: a/b, method: kd}", "methods[2].label: 'a/b' is not a name"),
