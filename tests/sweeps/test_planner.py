@@ -86,12 +86,12 @@ def test_a_rung_holds_the_value_of_its_own_epoch_and_nan_never_goes_on(study, ru
 def test_the_winner_is_the_completed_trial_with_the_best_validation_value(study, run):
     state = replay(study, **run).planner.state
     for arm_id, winner in state.winners.items():
-        completed = [trial for trial in state.of_arm("tune", arm_id) if _is_whole(trial, study)]
+        tuned = state.of_arm("tune", arm_id)
+        completed = [trial for trial in tuned if trial.status == "completed" and trial.epoch == study.epochs]
         assert (winner is None) == (not completed)
         if winner is not None:
-            best = max(trial.value for trial in completed)
-            first = min((trial for trial in completed if trial.value == best), key=lambda trial: trial.number)
-            assert winner == first.trial_id
+            best = min(completed, key=lambda trial: (-trial.value, trial.number))
+            assert winner == best.trial_id
 
 
 @often
@@ -332,10 +332,6 @@ def _capture(monkeypatch):
 
     monkeypatch.setattr(planner, "propose", listen)
     return told
-
-
-def _is_whole(trial, study):
-    return trial.status == "completed" and trial.epoch == study.epochs
 
 
 def _tune_trials(driver, *, number):
