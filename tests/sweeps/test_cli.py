@@ -52,10 +52,9 @@ def test_an_unknown_verb_and_an_unknown_option_are_wrong_arguments(capsys):
 def test_a_misspelt_study_is_answered_with_the_one_that_exists(capsys):
     ran = run_here(capsys, "run", "digist")
     assert ran.code == 2
-    assert ran.err == (
-        "error: no study `digist`. Did you mean `digits`? Known: digits, fashion_mnist\n\n"
-        "hint: a study of your own is found by its path, such as ./digist.yaml\n"
-    )
+    sentence, _, hint = ran.err.partition("\n\n")
+    assert sentence.startswith("error: no study `digist`. Did you mean `digits`? Known: cifar10_small, digits, fashion")
+    assert hint == "hint: a study of your own is found by its path, such as ./digist.yaml\n"
 
 
 def test_a_wrong_study_file_is_answered_with_file_and_key(capsys, study_file: Path):
@@ -161,7 +160,7 @@ def test_an_internal_error_leaves_with_its_traceback(study_file: Path, tmp_path:
     (begun / "study.json").write_text("{}")
     ran = run_apart("status", str(begun), cwd=tmp_path)
     assert ran.code == 1
-    assert "KeyError: 'config_hash'" in ran.err
+    assert "KeyError: 'teachers'" in ran.err
 
 
 @pytest.fixture
