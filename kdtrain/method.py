@@ -82,6 +82,7 @@ class Distillation:
     needs: ClassVar[Needs] = Needs()
     search_space: ClassVar[dict[str, dict[str, Any]]] = {}       # setting -> range, as in a study file
     paper_settings: ClassVar[list[dict[str, Any]]] = []          # tried first
+    in_epochs: ClassVar[tuple[str, ...]] = ()                    # settings that count epochs, and shrink with them
 
     @classmethod
     def list_paper_settings(cls, *, data: str, teacher: str | None, student: str) -> list[dict[str, Any]]:

@@ -144,6 +144,7 @@ def wrap(wrapper: type[Wrapping], inner: type[Distillation], inner_name: str, sp
         "inner_type": inner,
         "needs": _unite(wrapper.needs, inner.needs),
         "search_space": {**wrapper.search_space, **inner.search_space},
+        "in_epochs": wrapper.in_epochs + inner.in_epochs,
         "own_paper_settings": wrapper.paper_settings,
         "paper_settings": _join(wrapper.paper_settings, inner.paper_settings) if whole is None else whole,
         "__doc__": f"{wrapper.__doc__}\n\nAround {inner_name}: {inner.__doc__}",

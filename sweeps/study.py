@@ -30,7 +30,7 @@ from sweeps.arms import (
     read_common,
 )
 from sweeps.asha import list_rungs
-from sweeps.budget import compress
+from sweeps.budget import compress, compress_settings
 from sweeps.fitting import refuse_misfits
 from sweeps.origin import Sources
 from sweeps.problems import Problems
@@ -135,19 +135,24 @@ class Study:
 
         budget: its epochs, into which the whole training is compressed; None: the study's.
         """
-        defaults = list_settings(load_method(arm.method))
+        method = load_method(arm.method)
+        defaults = list_settings(method)
         searched = {
             name: cast_setting(value, {**COMMON_DEFAULTS, **defaults}[name]) for name, value in settings.items()
         }
         shared = {name: value for name, value in searched.items() if name in COMMON_DEFAULTS}
         own = {name: value for name, value in searched.items() if name not in COMMON_DEFAULTS}
         training = {**self.fix, **self.exceptions.get(arm.student, {}), **arm.training, **shared}
+        whole = {**defaults, **arm.fixed, **own}
+        if budget is not None:
+            whole = compress_settings(whole, method.in_epochs, budget / training["epochs"])
+            training = compress(training, budget)
         return TrialConfig(
             **data_fields(self.data),
-            **(training if budget is None else compress(training, budget)),
+            **training,
             student=arm.student,
             method=arm.method,
-            settings={**defaults, **arm.fixed, **own},
+            settings=whole,
             teacher=arm.teacher,
             teacher_id=arm.teacher_id,
             train_on=self.repeat.train_on if stage == "repeat" else "train",

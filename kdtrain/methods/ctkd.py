@@ -34,6 +34,7 @@ class Method(Distillation):
     """label_weight CE + weight T^2 KL(teacher^T || student^T), T trained to raise it."""
 
     needs: ClassVar[Needs] = Needs(teacher_logits=True)
+    in_epochs: ClassVar[tuple[str, ...]] = ("curriculum_epochs",)
     search_space: ClassVar[dict[str, dict[str, Any]]] = {
         "label_weight": {"range": [0.0, 1.0]},
         "weight": {"range": [0.1, 1.0]},

@@ -46,6 +46,7 @@ class Method(Distillation):
     """CE + warm-up T^2 (alpha TCKD + beta NCKD)."""
 
     needs: ClassVar[Needs] = Needs(teacher_logits=True)
+    in_epochs: ClassVar[tuple[str, ...]] = ("warmup_epochs",)
     search_space: ClassVar[dict[str, dict[str, Any]]] = {
         "temperature": {"log": [1.0, 8.0]},
         "beta": {"log": [0.25, 16.0]},

@@ -263,6 +263,13 @@ def _holds(bounds: dict, value: object) -> bool:
 
 
 @every_method
+def test_settings_that_count_epochs_are_whole_numbers_and_each_is_named_as_one(name):
+    found = {field.name: field.default for field in dataclasses.fields(load_method(name))}
+    assert set(load_method(name).in_epochs) == {setting for setting in found if setting.endswith("_epochs")}
+    assert all(isinstance(found[setting], int) for setting in load_method(name).in_epochs)
+
+
+@every_method
 def test_a_setting_that_is_not_finite_is_refused(name):
     for field in dataclasses.fields(load_method(name)):
         for value in (float("nan"), float("inf"), -1.0):

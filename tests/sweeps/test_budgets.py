@@ -53,6 +53,26 @@ def test_a_warm_up_of_nearly_all_epochs_leaves_one():
     assert compress({"epochs": 240, "warmup_epochs": 239, "schedule": "step"}, 30)["warmup_epochs"] == 29
 
 
+@pytest.mark.parametrize(
+    ("entry", "whole", "cut"),
+    [
+        ("{label: a, method: dkd}", 20, 7),
+        ("{label: a, method: dkd, warmup_epochs: 1}", 1, 1),
+        ("{label: a, method: dkd, warmup_epochs: 0}", 0, 0),
+        ("{label: a, method: standardize(dkd)}", 20, 7),
+    ],
+)
+def test_a_methods_own_epochs_shrink_with_the_budget_and_its_other_settings_do_not(entry, whole, cut):
+    found = make(methods=entry)
+    long, short = (
+        found.trial_config(found.arms[0], {"beta": 4.0}, seed=0, stage="tune", budget=budget).settings
+        for budget in (None, 3)  # of 9 epochs
+    )
+    assert (long["warmup_epochs"], short["warmup_epochs"]) == (whole, cut)
+    assert {**long, "warmup_epochs": cut} == short
+    assert short["beta"] == 4.0
+
+
 def test_no_warm_up_stays_none():
     assert compress({"epochs": 240, "warmup_epochs": 0, "schedule": "step"}, 30)["warmup_epochs"] == 0
 
