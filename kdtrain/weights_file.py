@@ -42,8 +42,7 @@ class WeightsFile:
 
 def read_weights(path: Path) -> WeightsFile:
     """The tensors of a file. Raises ValueError where it is missing, holds code, or holds no tensors by name."""
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file")
+    _check_file(path)
     data = path.read_bytes()  # once: what is hashed is what is read
     found = _load_safetensors(data, path) if path.suffix == ".safetensors" else _load_torch(data, path)
     tensors, said = _unpack(found, path)
@@ -52,10 +51,16 @@ def read_weights(path: Path) -> WeightsFile:
 
 def hash_file(path: Path) -> str:
     """The SHA-256 of a file, 64 hex digits. Raises ValueError where there is none."""
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file")
+    _check_file(path)
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder\n\nhint: name the file in it that holds the weights")
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
 
 
 def _load_torch(data: bytes, path: Path) -> Any:

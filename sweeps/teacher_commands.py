@@ -80,6 +80,9 @@ def list_(results: Results = Path("results"), as_json: AsJson = False) -> None:
     if as_json:
         _print_json(rows)
         return
+    if not rows:
+        Console(stderr=True, highlight=False).print(f"no teacher is stored in {results / WEIGHTS}", soft_wrap=True)
+        return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in _SHOWN:
         table.add_column(name, justify="right" if "top-1" in name else "left", no_wrap=True)

@@ -176,8 +176,11 @@ def test_a_file_that_contains_itself_is_refused(tmp_path):
 def test_a_missing_file_and_torchscript_are_refused_in_a_sentence(tmp_path):
     with pytest.raises(ValueError, match=r"t.pth: no such file$"):
         read_weights(tmp_path / "t.pth")
-    with pytest.raises(ValueError, match=r"no such file$"):
-        hash_file(tmp_path)
+    for read in (read_weights, hash_file):
+        with pytest.raises(ValueError, match=r": is a folder\n\nhint: name the file in it that holds the weights$"):
+            read(tmp_path)
+    with pytest.raises(ValueError, match=r"t.pth: no such file$"):
+        hash_file(tmp_path / "t.pth")
     torch.jit.script(nn.Linear(2, 2)).save(tmp_path / "t.pth")
     with pytest.raises(ValueError, match="it is TorchScript, which is code"):
         read_weights(tmp_path / "t.pth")

@@ -74,6 +74,12 @@ def test_it_answers_in_json_and_the_list_is_of_the_same_rows(place: Path, capsys
     ]
 
 
+def test_where_no_teacher_is_stored_a_message_says_so(place: Path, capsys):
+    ran = run_here(capsys, "teacher", "list", "--results", "elsewhere")
+    assert (ran.code, ran.out, ran.err) == (0, "", "no teacher is stored in elsewhere/_weights\n")
+    assert json.loads(run_here(capsys, "teacher", "list", "--results", "elsewhere", "--json").out) == []
+
+
 def test_a_held_out_teacher_is_printed_as_one(place: Path, capsys):
     out = run_here(capsys, "teacher", "import", "t.pth", *DIGITS, "--held-out").out
     assert "it did not see the validation images" in out
