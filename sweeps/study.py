@@ -31,6 +31,7 @@ from sweeps.arms import (
 )
 from sweeps.asha import list_rungs
 from sweeps.budget import compress, compress_settings
+from sweeps.cautions import list_cautions
 from sweeps.fitting import refuse_misfits
 from sweeps.origin import Sources
 from sweeps.problems import Problems
@@ -229,7 +230,7 @@ def parse(text: str, source: str, *, sources: Sources = Sources()) -> Study:  # 
     )
     _refuse_grid_without_steps(study, problems)
     problems.raise_any()
-    return dataclasses.replace(study, warnings=(*warnings, *misfits, *_list_warnings(study)))
+    return dataclasses.replace(study, warnings=(*warnings, *misfits, *list_cautions(study)))
 
 
 def _read_file(text: str, problems: Problems) -> StudyFile:
@@ -322,24 +323,3 @@ def _refuse_grid_without_steps(study: Study, problems: Problems) -> None:
             for name, space in arm.space.items():
                 with problems.collect(f"search.sampler: grid: {arm.label}.{name}: "):
                     space.grid_points()
-
-
-def _list_warnings(study: Study) -> list[str]:
-    """What is allowed and probably not meant."""
-    warnings = [
-        f"methods.{label}: nothing is searched: its trials differ by seed alone"
-        for label in dict.fromkeys(arm.label for arm in study.arms if not arm.space)
-    ]
-    if study.stop.rule == "none":
-        return warnings
-    if not study.rungs:
-        warnings.append(f"stop.grace: no rung before epoch {study.epochs}: no trial is stopped")
-    elif study.fix["schedule"] == "step" and study.stop.budgets == "truncate":
-        decay = round(study.fix["milestones"][0] * study.epochs)
-        if study.rungs[0] < decay:
-            warnings.append(
-                f"stop.grace: the first rung, epoch {study.rungs[0]}, lies before the first decay of the learning "
-                f"rate, epoch {decay}: there the order of trials says little about their end; `budgets: compress` "
-                "gives each rung a whole schedule"
-            )
-    return warnings

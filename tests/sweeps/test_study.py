@@ -70,6 +70,12 @@ def test_the_papers_settings_come_first_and_one_outside_the_range_is_left_out_wi
     )
 
 
+@pytest.mark.parametrize(("immune", "warned"), [(0.25, False), (0.24, True), (0.0, False)])
+def test_a_share_of_immune_trials_that_comes_to_none_of_four_is_warned_of(immune, warned):
+    found = read(change("immune: 0.25", f"immune: {immune}"))
+    assert any(warning.startswith("stop.immune: ") for warning in found.warnings) == warned
+
+
 def test_a_method_without_settings_of_a_paper_starts_from_its_defaults():
     assert find_arm(read(WHOLE), "digits/none/resnet8(width=4)/ce_x2").first == ({"lr": 0.1},)
 
