@@ -109,3 +109,13 @@ def test_yaml_is_loaded_as_data_and_not_as_code(path: Path):
             loaders = [ast.unparse(keyword.value) for keyword in call.keywords if keyword.arg == "Loader"]
             assert set(loaders) <= safe | {"yaml.SafeLoader"}
             assert loaders
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_the_map_of_a_room_names_each_of_its_files_and_no_other(room: str):
+    _, _, after = (ROOT / "CONTRIBUTING.md").read_text().partition(f"`{room}`, ")
+    table = after.partition("\n\n")[2].partition("\n\n")[0]
+    named = set(re.findall(r"`([\w/]+)`", table))
+    files = {path.stem for path in (ROOT / room).glob("*.py") if not path.stem.startswith("__")}
+    folders = {f"{path.parent.name}/" for path in (ROOT / room).glob("*/__init__.py")}
+    assert named == files | folders
