@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, ValidationError, model_validator
 
 from kdtrain.names import suggest
 from sweeps.space import read_number, read_whole
@@ -42,7 +42,7 @@ class Data(Section):
     split_seed: Count = 0
     train_images: Annotated[Count, Field(ge=1)] | None = None  # only so many train images
     root: str | None = None                                 # default: $KDSWEEP_DATA
-    download: bool = False
+    download: StrictBool = False
 
 
 class Training(Section):
@@ -53,7 +53,7 @@ class Training(Section):
     batch_size: Count | None = None
     lr: Number | None = None
     momentum: Number | None = None
-    nesterov: bool | None = None
+    nesterov: StrictBool | None = None
     weight_decay: Number | None = None
     schedule: str | None = None
     milestones: tuple[Annotated[Number, Field(gt=0, lt=1)], ...] | None = None
@@ -62,7 +62,7 @@ class Training(Section):
     min_lr: Number | None = None
     poly_power: Number | None = None
     optimizer: str | None = None
-    decay_norms: bool | None = None
+    decay_norms: StrictBool | None = None
     clip_norm: Number | None = None
     precision: str | None = None
     augment: str | None = None
@@ -75,7 +75,7 @@ class Training(Section):
     cutmix: Number | None = None
     mix_probability: Number | None = None
     label_smoothing: Number | None = None
-    deterministic: bool | None = None
+    deterministic: StrictBool | None = None
 
     def given(self) -> dict[str, Any]:
         """The training fields that the file sets, without the recipe's name."""
@@ -101,7 +101,7 @@ class Imported(Teaching):
 
     file: str | None = None                                 # from the study file's directory on
     sha256: Annotated[str, BeforeValidator(_read_sha256)] | None = None
-    held_out: bool = False                                  # it never saw the validation images
+    held_out: StrictBool = False                            # it never saw the validation images
 
     @property
     def is_training(self) -> bool:
@@ -191,7 +191,7 @@ class Repeat(Section):
     seeds: Annotated[Count, Field(ge=1)] = 5
     train_on: Literal["train", "train+validation"] = "train+validation"
     epoch: Literal["last", "best_val"] = "last"
-    test_curve: bool = False                                # test after every epoch, in a table of its own
+    test_curve: StrictBool = False                          # test after every epoch, in a table of its own
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values; a curve only where there is one, so that a study is the one it was before the key."""
@@ -250,7 +250,6 @@ _SENTENCES = {
     "tuple_type": "{input!r} is not a list",
     "string_type": "{input!r} is not a text",
     "bool_type": "{input!r} is neither true nor false",
-    "bool_parsing": "{input!r} is neither true nor false",
 }
 
 

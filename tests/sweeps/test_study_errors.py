@@ -2,6 +2,7 @@ import re
 
 import pytest
 
+from sweeps.schema import StudyFile
 from tests.sweeps.tiny_study import WHOLE, change, read
 
 
@@ -244,6 +245,38 @@ def test_a_file_that_is_no_yaml_is_refused_with_the_place():
 )
 def test_a_training_field_of_a_modern_recipe_that_cannot_be_or_does_nothing_is_refused(new, beginning):
     refuse_beginning("recipe: small, epochs: 9", f"recipe: small, epochs: 9, {new}", f"fix.{beginning}")
+
+
+FLAGS = {  # every key that is true or false, and how it is written in the whole study
+    "data.download": ("validation: 400", "validation: 400, download: {}"),
+    "fix.decay_norms": ("epochs: 9", "epochs: 9, decay_norms: {}"),
+    "fix.deterministic": ("epochs: 9", "epochs: 9, deterministic: {}"),
+    "fix.nesterov": ("epochs: 9", "epochs: 9, nesterov: {}"),
+    "repeat.test_curve": ("epoch: last", "epoch: last, test_curve: {}"),
+    "teachers.resnet20.held_out": ("epochs: 3", "epochs: 3, resnet20: {{file: a.pt, held_out: {}}}"),
+}
+
+
+def test_no_other_key_is_true_or_false():
+    found = {
+        name
+        for section in StudyFile.model_json_schema()["$defs"].values()
+        for name, written in section["properties"].items()
+        if {"type": "boolean"}.items() <= written.items() or {"type": "boolean"} in written.get("anyOf", ())
+    }
+    assert found == {key.rpartition(".")[2] for key in FLAGS}
+
+
+@pytest.mark.parametrize("given", ["'yes'", "'no'", "'true'", "'on'", "'1'", "1", "0"])
+@pytest.mark.parametrize("key", FLAGS)
+def test_a_text_or_a_number_is_neither_true_nor_false(key, given):
+    old, new = FLAGS[key]
+    refuse_beginning(old, new.format(given), f"{key}: {given} is neither true nor false")
+
+
+@pytest.mark.parametrize(("given", "meant"), [("true", True), ("on", True), ("no", False), ("off", False)])
+def test_yamls_own_words_for_true_and_false_are_taken(given, meant):
+    assert read(change("epochs: 9", f"epochs: 9, deterministic: {given}")).fix["deterministic"] is meant
 
 
 def test_a_search_over_what_the_optimizer_does_not_have_is_refused():
