@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from kdtrain.config import TrialConfig
 from kdtrain.images import DataInfo
 
 
@@ -39,26 +40,40 @@ class Augment:
         """view_B, int64, uniform over the views; on the generator's device."""
         return torch.randint(self.num_views, (count,), generator=generator, device=generator.device)
 
-    def pad(self, image_NCHW: Tensor) -> Tensor:
-        """The images with zeros around them, made once for all epochs."""
+    @property
+    def middle_view(self) -> int:
+        """The view that is the image itself."""
         border = self._offsets // 2
-        return F.pad(image_NCHW, (border, border, border, border))
+        return border * self._offsets + border
+
+    def pad(self, image_NCHW: Tensor) -> Tensor:
+        """The images with zeros around them, made once for all epochs; in channels_last, as `gather` reads them."""
+        border = self._offsets // 2
+        padded_NCHW = F.pad(image_NCHW, (border, border, border, border))
+        return padded_NCHW.contiguous(memory_format=torch.channels_last)
 
     def gather(self, padded_NCHW: Tensor, index_B: Tensor, view_B: Tensor) -> Tensor:
-        """image_BCHW, uint8: view `view_B` of the images at `index_B`; all tensors on one device."""
+        """image_BCHW, uint8, channels_last: view `view_B` of the images at `index_B`; all tensors on one device."""
         offsets = self._offsets
         height, width = (side - offsets + 1 for side in padded_NCHW.shape[2:])
         left_B, top_B, flip_B = view_B % offsets, view_B // offsets % offsets, view_B // offsets**2
         row_BH = top_B[:, None] + torch.arange(height, device=view_B.device)
         column_W = torch.arange(width, device=view_B.device)
         column_BW = left_B[:, None] + torch.where(flip_B[:, None] == 1, width - 1 - column_W, column_W)
-        channel_C11 = torch.arange(padded_NCHW.shape[1], device=view_B.device)[:, None, None]
-        row_B1H1, column_B11W = row_BH[:, None, :, None], column_BW[:, None, None]
-        return padded_NCHW[index_B[:, None, None, None], channel_C11, row_B1H1, column_B11W]
+        padded_NHWC = padded_NCHW.permute(0, 2, 3, 1)  # a pixel's channels lie together: one copy fetches them
+        image_BHWC = padded_NHWC[index_B[:, None, None], row_BH[:, :, None], column_BW[:, None, :]]
+        return image_BHWC.permute(0, 3, 1, 2)
 
     @property
     def _offsets(self) -> int:
         return 1 if self.augment == "none" else 2 * self.padding + 1
+
+
+def count_views(config: TrialConfig) -> int | None:
+    """How many views of an image the trial may draw; None where they cannot be numbered, as resized crops."""
+    if config.augment == "resized_crop_flip" or config.rand_augment or config.erasing:
+        return None
+    return Augment(config.augment, config.padding).num_views
 
 
 def normalise(image_BCHW: Tensor, info: DataInfo) -> Tensor:

@@ -59,6 +59,7 @@ class TrialConfig:
     precision: str = field(default="float32", metadata=_LATER)        # of the forward pass: float32, bf16, fp16
 
     seed: int = 0
+    view_seed: int | None = field(default=None, metadata=_LATER)  # of the views that trials share; None: of its own
     epoch_rule: str = "last"                    # which epoch is the trial's result: last, best_val
     measure_test: bool = False                  # measure test once, after the last epoch
     test_curve: bool = field(default=False, metadata=_LOOK)  # and after every epoch; nothing is ever selected on it
@@ -69,6 +70,8 @@ class TrialConfig:
     download: bool = field(default=False, metadata=_PLACE)
     weights_dir: str | None = field(default=None, metadata=_PLACE)    # where teachers lie
     workers: int = field(default=0, metadata=_PLACE)                  # processes that decode and transform images
+    tables_dir: str | None = field(default=None, metadata=_PLACE)     # where teacher tables lie; None: there are none
+    table_bytes: int | None = field(default=None, metadata=_PLACE)    # the most that one of them may take
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "milestones", tuple(self.milestones))

@@ -37,6 +37,13 @@ def describe_environment() -> dict[str, Any]:
     return {"environment_id": "v" + digest(row), **row}
 
 
+def name_processor(device: torch.device) -> str:
+    """What computes on the device, and with which instructions: others may round otherwise."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{_read_cpu()}, {torch.backends.cpu.get_cpu_capability()}"
+
+
 def _find_version(package: str) -> str | None:
     try:
         return importlib.metadata.version(package)

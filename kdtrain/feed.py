@@ -13,10 +13,11 @@ from torch import Tensor
 
 from kdtrain.augment import Augment, normalise
 from kdtrain.config import TrialConfig
-from kdtrain.images import Files, Images
+from kdtrain.images import Images
 from kdtrain.randomness import make_generator
 from kdtrain.stream import Draws, stream
-from kdtrain.transforms import build_training_transform, is_finite
+from kdtrain.teacher_pass import TeacherPass, is_gathered
+from kdtrain.transforms import build_training_transform
 
 
 @dataclass(frozen=True)
@@ -28,45 +29,61 @@ class Fed:
     index_B: Tensor                         # int64 position in the data set's own train set
     view_B: Tensor | None = None            # int64 number of the augmented view, where views are finite
     soft_label_BC: Tensor | None = None     # a mixed label; label_B is then its argmax
+    teacher_logits_BC: Tensor | None = None  # float32, where the teacher was asked of the whole epoch at once
 
 
 class GatheredFeed:
     """Images in memory under a finite set of views: a batch is one gather on the device."""
 
-    def __init__(self, images: Images, config: TrialConfig, device: torch.device) -> None:
-        self._info, self._config, self._device = images.info, config, device
+    def __init__(
+        self, images: Images, config: TrialConfig, device: torch.device, teacher: TeacherPass | None = None
+    ) -> None:
+        """teacher: one that is asked of an epoch at once; None where there is none, or it is asked batch by batch."""
+        self._info, self._config, self._device, self._teacher = images.info, config, device, teacher
         self._augment = Augment(config.augment, config.padding)
         self._padded_NCHW = self._augment.pad(images.train.image_NCHW.to(device))
         self._label_N = images.train.label_N.to(device)
         self._index_N = images.train_index_N.to(device)
 
-    @property
-    def memory_format(self) -> str:
-        return "contiguous" if self._padded_NCHW.is_contiguous() else "channels_last"
-
     def read_epoch(self, epoch: int) -> Iterator[tuple[float, Fed]]:
         """The share of the epoch that is done, in [0, 1), and the next batch."""
-        num_images, seed = len(self._label_N), self._config.seed
-        view_N = self._augment.draw(num_images, make_generator(seed, epoch, "views")).to(self._device)
-        batches = [place_B.to(self._device) for place_B in _draw_batches(num_images, self._config, epoch)]
+        view_N = self._draw_views(epoch)
+        logits_NC = self._ask_teacher(view_N)
+        batches = [place_B.to(self._device) for place_B in _draw_batches(len(view_N), self._config, epoch)]
         for step, place_B in enumerate(batches):
-            yield step / len(batches), self._gather(place_B, view_N[place_B])
+            yield step / len(batches), Fed(
+                image_BCHW=self._gather(place_B, view_N[place_B]),
+                label_B=self._label_N[place_B],
+                index_B=self._index_N[place_B],
+                view_B=view_N[place_B],
+                teacher_logits_BC=None if logits_NC is None else logits_NC[place_B],
+            )
 
-    def _gather(self, place_B: Tensor, view_B: Tensor) -> Fed:
-        """The images at these places of the trial's train images, in these views."""
-        image_BCHW = self._augment.gather(self._padded_NCHW, place_B, view_B)
-        return Fed(
-            image_BCHW=normalise(image_BCHW, self._info),
-            label_B=self._label_N[place_B],
-            index_B=self._index_N[place_B],
-            view_B=view_B,
+    def _draw_views(self, epoch: int) -> Tensor:
+        """view_N of the trial's train images. Trials that share their views see the same one of the same image, however
+        their train sets were cut."""
+        shared = self._config.view_seed
+        if shared is None:
+            view_N = self._augment.draw(len(self._label_N), make_generator(self._config.seed, epoch, "views"))
+        else:
+            view_N = self._augment.draw(self._info.num_train, make_generator(shared, epoch, "shared views"))
+            view_N = view_N[self._index_N.cpu()]
+        return view_N.to(self._device)
+
+    def _ask_teacher(self, view_N: Tensor) -> Tensor | None:
+        if self._teacher is None:
+            return None
+        return self._teacher.read_views(
+            self._index_N, view_N, lambda place_B: self._gather(place_B, view_N[place_B])
         )
+
+    def _gather(self, place_B: Tensor, view_B: Tensor) -> Tensor:
+        """The images at these places of the trial's train images, in these views, as networks get them."""
+        return normalise(self._augment.gather(self._padded_NCHW, place_B, view_B), self._info)
 
 
 class StreamedFeed:
     """Images in files, or views without number: a batch is made image by image, ahead by other processes."""
-
-    memory_format = "contiguous"
 
     def __init__(self, images: Images, config: TrialConfig, device: torch.device) -> None:
         self._info, self._config, self._device = images.info, config, device
@@ -80,22 +97,23 @@ class StreamedFeed:
         batches = _draw_batches(len(self._train), config, epoch)
         made = stream(
             self._train, batches, self._transform, info=self._info, device=self._device, workers=config.workers,
-            draws=Draws(config.seed, epoch, self._index_N.numpy()),
+            draws=Draws(config.seed if config.view_seed is None else config.view_seed, epoch, self._index_N.numpy()),
         )
         for step, (place_B, image_BCHW) in enumerate(zip(batches, made, strict=True)):
             yield step / len(batches), Fed(
-                image_BCHW=image_BCHW,
+                image_BCHW=image_BCHW.contiguous(memory_format=torch.channels_last),
                 label_B=self._train.label_N[place_B].to(self._device),
                 index_B=self._index_N[place_B].to(self._device),
             )
 
 
-def build_feed(images: Images, config: TrialConfig, device: torch.device) -> GatheredFeed | StreamedFeed:
+def build_feed(
+    images: Images, config: TrialConfig, device: torch.device, teacher: TeacherPass | None
+) -> GatheredFeed | StreamedFeed:
     """The trial's own feed."""
-    in_files = isinstance(images.train, Files)
-    if in_files or not is_finite(config) or tuple(images.train.image_NCHW.shape[2:]) != images.info.size:
+    if not is_gathered(images, config):
         return StreamedFeed(images, config, device)
-    return GatheredFeed(images, config, device)
+    return GatheredFeed(images, config, device, teacher if teacher is not None and teacher.is_by_epoch else None)
 
 
 def _draw_batches(num_images: int, config: TrialConfig, epoch: int) -> list[Tensor]:

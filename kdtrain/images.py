@@ -5,6 +5,7 @@ N images, C channels, H and W height and width. Images stay uint8; kdtrain/feed.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -93,6 +94,7 @@ class Images:
     test: Split | Files
     split_hash: str                         # of the held-out images' positions in the original train set
     train_index_N: Tensor                   # int64, position of each train image in the original train set
+    val_index_N: Tensor | None = None       # the same of the held-out images
 
 
 class DataSet(Protocol):
@@ -140,19 +142,29 @@ def load_images(config: TrialConfig) -> Images:
     order_N = order_by_class(full.label_N, seed=config.split_seed)
     held, rest = order_N[: config.validation], order_N[config.validation :]
     chosen = rest if config.train_images is None else rest[: config.train_images]
+    val_index_N = None
     if config.train_on == "train+validation":
-        chosen, val = torch.cat([held, chosen]), None
-    else:
-        val = full.take(held.sort().values) if config.validation else None
+        chosen = torch.cat([held, chosen])
+    elif config.validation:
+        val_index_N = held.sort().values
     train_index_N = chosen.sort().values
     return Images(
         info=info,
         train=full.take(train_index_N),
-        val=val,
+        val=None if val_index_N is None else full.take(val_index_N),
         test=test,
         split_hash=digest(held.sort().values.tolist()),
         train_index_N=train_index_N,
+        val_index_N=val_index_N,
     )
+
+
+def fingerprint_data(config: TrialConfig) -> tuple[str, int, int]:
+    """The hash of a data set that is in memory, every pixel and label of it, and how many train and test images it has.
+
+    Two data sets under one name, such as a user's own before and after a change, have different ones.
+    """
+    return _fingerprint_once(config.data, _find_root(config.data_root), config.download)
 
 
 def describe_missing(
@@ -185,6 +197,17 @@ def order_by_class(label_N: Tensor, *, seed: int) -> Tensor:
 def _load_once(name: str, root: str | None, download: bool) -> tuple[Split, Split] | tuple[Files, Files]:
     """The data set as it lies on disk; the many trials of one worker share it, and none writes to it."""
     return find_data(name, root).load(root, download)
+
+
+@lru_cache(maxsize=4)
+def _fingerprint_once(name: str, root: str | None, download: bool) -> tuple[str, int, int]:
+    splits = _load_once(name, root, download)
+    found = hashlib.blake2b(digest_size=16)
+    for split in splits:
+        for part in (split.image_NCHW, split.label_N):
+            found.update(str(tuple(part.shape)).encode())
+            found.update(part.contiguous().numpy())
+    return found.hexdigest(), *map(len, splits)
 
 
 def _find_root(root: str | None) -> str | None:

@@ -8,14 +8,12 @@ from __future__ import annotations
 import os
 import resource
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from kdtrain.config import TrialConfig
-from kdtrain.evaluate import predict
 from kdtrain.feed import GatheredFeed, StreamedFeed, build_feed
 from kdtrain.images import DataInfo, Files, Images, Split, load_images
 from kdtrain.method import Card, Distillation, asks_teacher, build_method
@@ -23,7 +21,7 @@ from kdtrain.model import build_model, describe_model
 from kdtrain.optim import build_optimizer
 from kdtrain.precision import build_scaler, check_precision, name_arithmetic
 from kdtrain.randomness import derive_seed
-from kdtrain.teachers import load_teacher
+from kdtrain.teacher_pass import TeacherPass, build_teacher_pass
 
 
 @dataclass
@@ -37,7 +35,7 @@ class Run:
     method: Distillation
     student: nn.Module
     own: nn.Module | None                         # the method's parameters
-    teacher: nn.Module | None
+    teacher: TeacherPass | None
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler                  # of the loss; passes it on as it is but in float16
     student_params: int
@@ -49,6 +47,7 @@ class Run:
     test_curve: list[dict[str, Any]] = field(default_factory=list)
     evals: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, Any] = field(default_factory=dict)
+    warning: str | None = None                    # what a reader of the trial's row should know
     spent: dict[str, float] = field(default_factory=lambda: {"wall_seconds": 0.0, "cpu_seconds": 0.0, "peak_bytes": 0})
 
     @property
@@ -60,6 +59,8 @@ class Run:
         """Takes in the epoch's row, and its measurement on test where there is one."""
         self.epoch = row["epoch"]
         self.rows.append(row)
+        if self.teacher is not None:
+            self.warning = self.teacher.describe_unwritten() or self.warning
         if test:
             self.test_curve.append(test)
         self.spent["wall_seconds"] += row["epoch_seconds"]
@@ -98,6 +99,7 @@ class Run:
             "evals": self.evals,
             "best": self.best,
             "spent": self.spent,
+            "warning": self.warning,
             "facts": self.facts(),
         }
 
@@ -113,6 +115,7 @@ class Run:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state.get("scaler", {}))  # a state of before there was float16 has none
         self.test_curve = curve if self.config.test_curve else []
+        self.warning = state.get("warning")  # a state of before there were tables has none
         for name in ("epoch", "rows", "evals", "best", "spent"):
             setattr(self, name, state[name])
 
@@ -125,10 +128,11 @@ class Run:
             "student_params": self.student_params,
             "deployed_params": sum(p.numel() for p in self.network.parameters()),
             "student_macs": self.student_macs,
-            "teacher_pass": "live" if self.teacher is not None else "none",
+            "teacher_pass": "none" if self.teacher is None else self.teacher.kind,
             "deterministic": self.device.type == "cpu" or self.config.deterministic,
             "precision": name_arithmetic(self.config.precision, self.student, self.device),
-            "memory_format": self.feed.memory_format,
+            "memory_format": "channels_last",
+            **({"warning": self.warning} if self.warning else {}),
         }
 
     def _modules_state(self) -> dict[str, Any]:
@@ -142,18 +146,11 @@ class Run:
 
 def build_run(config: TrialConfig) -> Run:
     """The trial before its first epoch, on its device. Raises ValueError where names, data or teachers are missing."""
-    images = load_images(config)
-    teacher = None
-    if asks_teacher(build_method(config.method, config.settings).needs):
-        if config.teacher is None or config.weights_dir is None:
-            hint = "give teacher, teacher_id and weights_dir"
-            raise ValueError(f"method {config.method} needs a teacher\n\nhint: {hint}")
-        teacher = load_teacher(Path(config.weights_dir), config.teacher_id, images.info)
-    return assemble_run(config, images, teacher=teacher)
+    return assemble_run(config, load_images(config))
 
 
-def assemble_run(config: TrialConfig, images: Images, *, teacher: nn.Module | None) -> Run:
-    """The same from images and a teacher that are there already. `teacher`: frozen, where the method asks for one."""
+def assemble_run(config: TrialConfig, images: Images, *, teacher: nn.Module | None = None) -> Run:
+    """The same from images that are there already. `teacher`: a frozen network in place of the stored one."""
     device = prepare_device(config)
     check_precision(config.precision, device)
     images = _move_images(images, device)
@@ -161,31 +158,26 @@ def assemble_run(config: TrialConfig, images: Images, *, teacher: nn.Module | No
     if method.needs.views != 1:
         raise ValueError(f"method {config.method} asks for {method.needs.views} views of an image; a batch has one")
     student, own, card = build_modules(config, images.info)
-    measured = {"val": images.val, "test": images.test if config.test_curve else None}
-    teacher_logits: dict[str, Tensor] = {}
-    if teacher is not None:
-        teacher.to(device)
-        teacher_logits = {
-            name: predict(teacher, split, images.info, workers=config.workers)
-            for name, split in measured.items()
-            if split is not None
-        }
-    trained = [module.to(device) for module in (student, own) if module is not None]
+    asked = build_teacher_pass(config, images, device, network=teacher) if asks_teacher(method.needs) else None
+    has_val, has_curve = asked is not None and images.val is not None, asked is not None and config.test_curve
+    trained = [
+        module.to(device, memory_format=torch.channels_last) for module in (student, own) if module is not None
+    ]
     return Run(
         config=config,
         device=device,
         images=images,
-        feed=build_feed(images, config, device),
+        feed=build_feed(images, config, device, asked),
         method=method,
         student=student,
         own=own,
-        teacher=teacher,
+        teacher=asked,
         optimizer=build_optimizer(trained, config),
         scaler=build_scaler(config.precision, device),
         student_params=card.params,
         student_macs=card.macs,
-        teacher_logits_val_NC=teacher_logits.get("val"),
-        teacher_logits_test_NC=teacher_logits.get("test"),
+        teacher_logits_val_NC=asked.measure("val") if has_val else None,
+        teacher_logits_test_NC=asked.measure("test") if has_curve else None,
     )
 
 

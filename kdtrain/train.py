@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from kdtrain import checkpoint as checkpoints
 from kdtrain.config import TrialConfig
-from kdtrain.evaluate import Measurement, measure, predict
+from kdtrain.evaluate import Measurement, measure
 from kdtrain.feed import Fed
 from kdtrain.images import Files, Split
 from kdtrain.method import Batch, Outputs
@@ -124,9 +124,11 @@ def _mix(run: Run, fed: Fed, generator: torch.Generator) -> Fed:
 def _build_batch(run: Run, fed: Fed, **moment: Any) -> Batch:
     needs = run.method.needs
     teacher = None
-    if run.teacher is not None:
+    if fed.teacher_logits_BC is not None:
+        teacher = Outputs(fed.teacher_logits_BC, pooled_BD=None, maps={})
+    elif run.teacher is not None:
         with torch.no_grad():
-            teacher = _ask(run, run.teacher, fed.image_BCHW)
+            teacher = _ask(run, run.teacher.network, fed.image_BCHW)
     return Batch(
         student=_ask(run, run.student, fed.image_BCHW),
         teacher=teacher,
@@ -246,12 +248,13 @@ def _measure_finally(run: Run) -> list[dict[str, Any]]:
     run.load_result()
     epoch = run.best.get("epoch", run.config.epochs)
     splits = {"val": run.images.val, "test": run.images.test if run.config.measure_test else None}
+    asked = {"val": run.teacher_logits_val_NC, "test": run.teacher_logits_test_NC}
     return [
         {
             "split": name,
             "epoch": epoch,
             "epoch_rule": run.config.epoch_rule,
-            **_measure(run, split, _ask_teacher(run, split)).to_dict(),
+            **_measure(run, split, _ask_teacher(run, name, asked[name])).to_dict(),
         }
         for name, split in splits.items()
         if split is not None
@@ -264,7 +267,8 @@ def _measure(run: Run, split: Split | Files, teacher_logits_NC: Tensor | None) -
     )
 
 
-def _ask_teacher(run: Run, split: Split | Files) -> Tensor | None:
-    if run.teacher is None:
-        return None
-    return predict(run.teacher, split, run.images.info, workers=run.config.workers)
+def _ask_teacher(run: Run, split: Literal["val", "test"], logits_NC: Tensor | None) -> Tensor | None:
+    """The teacher's logits of the split; not asked again where they are at hand."""
+    if run.teacher is None or logits_NC is not None:
+        return logits_NC
+    return run.teacher.measure(split)

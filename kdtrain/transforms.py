@@ -46,11 +46,6 @@ def build_training_transform(config: TrialConfig, info: DataInfo) -> Transform:
     return v2.Compose(steps)
 
 
-def is_finite(config: TrialConfig) -> bool:
-    """Whether the trial's views are those of kdtrain/augment.py, which can be numbered."""
-    return config.augment != "resized_crop_flip" and not config.rand_augment and not config.erasing
-
-
 def _keep_middle(info: DataInfo) -> list[Callable]:
     """Resized so that the shorter side holds what is kept and what is cut off, then cut."""
     return [v2.Resize(int(min(info.size) / info.kept)), v2.CenterCrop(info.size)]

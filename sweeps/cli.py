@@ -27,6 +27,7 @@ from analysis.commands.printing import RowsFormat, RowsFormatOption, show_answer
 from sweeps import data_commands, teacher_commands
 from sweeps.exits import GIVEN_UP, SOME_FAILED, find_exit_code
 from sweeps.figures import count, format_seconds
+from sweeps.gc import gc
 from sweeps.interrupt import Interrupted
 
 if TYPE_CHECKING:
@@ -221,7 +222,7 @@ def build_app() -> typer.Typer:
         no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     )
     app.callback()(_root)
-    for verb in (run, resume, status, validate, plan, best, check, compact):
+    for verb in (run, resume, status, validate, plan, best, check, compact, gc):
         app.command()(verb)
     app.command("list")(list_)
     app.add_typer(data_commands.build_app(), name="data")

