@@ -1,0 +1,236 @@
+"""The benchmark of a device compares steps that train alike, and runs at the smallest size without one."""
+
+import json
+from dataclasses import replace
+from itertools import islice
+
+import pytest
+import torch
+
+from benchmarks import gpu, gpu_slots, gpu_steps, gpu_table
+from benchmarks.random_trials import CIFAR_SIZED, TINY_PAIR, Pair, build_trial, draw_images, read_endlessly
+from benchmarks.random_trials import recall_teacher as recall
+from kdtrain.train import train_on_batch
+
+CPU = torch.device("cpu")
+PLAN = gpu_slots.Plan(
+    pairs=(TINY_PAIR,), slots=(1, 2), num_images=24, batch=8, precision="float32", device="cpu", seconds=0.0
+)
+
+
+def make_trial(num_images=24, device="cpu"):
+    """Batches of eight."""
+    return build_trial(TINY_PAIR, draw_images(num_images), batch=8, precision="float32", device=device)
+
+
+def make_recalled(device="cpu"):
+    live = make_trial(device=device)
+    torch.manual_seed(1)
+    return recall(live)
+
+
+def copy_weights(run):
+    return {name: value.detach().cpu().clone() for name, value in run.student.state_dict().items()}
+
+
+def leave(step):
+    """Instead of a capture."""
+    return step
+
+
+# What is compared
+
+def test_images_are_cifar_sized_of_a_hundred_classes_and_the_same_whenever_asked():
+    first, again = draw_images(200), draw_images(200)
+    assert first.train.image_NCHW.shape == (200, 3, 32, 32)
+    assert first.train.image_NCHW.dtype == torch.uint8
+    assert first.train.label_N.bincount().tolist() == [2] * 100
+    assert torch.equal(first.train.image_NCHW, again.train.image_NCHW)
+    assert CIFAR_SIZED.INFO.num_train == 50_000
+
+
+def test_batches_go_on_for_ever_and_are_whole():
+    sizes = [len(fed.label_B) for fed in islice(read_endlessly(make_trial(num_images=20)), 5)]
+    assert sizes == [8] * 5
+
+
+def test_a_trial_with_logits_at_hand_never_asks_its_teacher():
+    run = make_recalled()
+    run.teacher.network.forward = None
+    run.teacher.network.outputs = None
+    gpu_steps.build_step(run)()
+
+
+def test_a_live_trial_asks_its_teacher_in_every_step():
+    run, asked = make_trial(), []
+    run.teacher.network.register_forward_hook(lambda network, given, made: asked.append(len(made)))
+    step = gpu_steps.build_step(run)
+    for _ in range(4):
+        step()
+    assert asked == [8] * 4
+
+
+def test_the_floor_trains_a_copy_on_one_batch_of_the_trials_shape_and_memory_format():
+    run, seen = make_trial(), []
+    run.student.register_forward_hook(lambda student, given, made: seen.append(given[0]))
+    before, fed = copy_weights(run), next(read_endlessly(run))
+    step = gpu_steps.build_floor(run)
+    step()
+    step()
+    assert seen[0] is seen[1]
+    assert seen[0].shape == fed.image_BCHW.shape
+    assert seen[0].stride() == fed.image_BCHW.stride()
+    assert all(torch.equal(before[name], value) for name, value in copy_weights(run).items())
+
+
+def test_the_floor_trains():
+    run, kept = make_trial(), []
+    run.student.register_forward_hook(lambda student, given, made: kept.append(made.detach().clone()))
+    for build in (gpu_steps.build_floor, lambda run: gpu_steps.build_captured_floor(run, capture=leave)):
+        step = build(run)
+        step()
+        step()
+        first, second = kept[-2:]
+        assert not torch.equal(first, second)
+
+
+def test_the_step_for_a_graph_trains_as_the_trial_does():
+    plain, captured = make_recalled(), make_recalled()
+    batches, moment = read_endlessly(plain), {"epoch": 1, "progress": 0.0, "generator": None}
+    for fed in islice(batches, 1, 5):  # the first is the one whose tensors the graph holds
+        train_on_batch(plain, fed, **moment)
+    step = gpu_steps.build_captured_step(captured, capture=leave)
+    for _ in range(4):
+        step()
+    expected = copy_weights(plain)
+    for name, value in copy_weights(captured).items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-5)
+
+
+def test_the_learning_rate_of_a_captured_step_is_read_in_every_step():
+    """Changed to next to nothing after the optimizer was built, it leaves the weights where they were."""
+    run = make_recalled()
+    run = replace(run, config=replace(run.config, lr=1e-30))
+    before = copy_weights(run)
+    gpu_steps.build_captured_step(run, capture=leave)()
+    for name, parameter in run.student.named_parameters():
+        torch.testing.assert_close(parameter.detach(), before[name], rtol=0, atol=1e-20)
+
+
+def test_a_capturable_optimizer_keeps_every_setting_of_sgd():
+    weight = torch.nn.Parameter(torch.ones(2))
+    given = torch.optim.SGD([weight], lr=0.5, momentum=0.9, weight_decay=0.1, nesterov=True)
+    (group,) = gpu_steps.make_capturable(given, CPU).param_groups
+    assert group["params"] == [weight]
+    assert torch.equal(group["lr"], torch.tensor(0.5))
+    assert (group["momentum"], group["weight_decay"], group["nesterov"], group["fused"]) == (0.9, 0.1, True, True)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_graph_trains_as_its_step_does():
+    def warm_up(step):
+        for _ in range(gpu_steps.WARM_UP):
+            step()
+        return step
+
+    trained = []
+    for capture in (warm_up, gpu_steps.capture_graph):
+        run = make_recalled(device="cuda")
+        step = gpu_steps.build_captured_step(run, capture=capture)
+        for _ in range(3):
+            step()
+        trained.append(copy_weights(run))
+    for name, value in trained[0].items():
+        torch.testing.assert_close(trained[1][name], value, rtol=1e-2, atol=1e-3)  # TF32, and no fixed order of sums
+
+
+# Tables and slots
+
+def test_filling_asks_the_teacher_of_so_many_images_in_batches_of_256():
+    run, asked = make_trial(num_images=300), []
+    run.teacher.network.register_forward_hook(lambda network, given, made: asked.append(len(made)))
+    logits_NC = gpu_table.build_fill(run, 280)()
+    assert logits_NC.shape == (280, 100)
+    assert asked == [256, 256]  # the second is padded
+
+
+def test_a_host_read_gathers_the_cells():
+    table_MC = torch.arange(12.0).reshape(6, 2)
+    read = gpu_table.build_host_read(table_MC, torch.tensor([4, 1]), CPU)
+    assert read().tolist() == [[8, 9], [2, 3]]
+
+
+def test_slots_are_added_up_by_pair_step_and_number():
+    found = gpu_slots.add_up([
+        [["a", "eager", 1, 5.0], ["a", "eager", 2, 3.0]],
+        [["a", "eager", 2, 4.0]],
+    ])
+    assert found == {("a", "eager", 1): 5.0, ("a", "eager", 2): 7.0}
+
+
+def test_a_slot_that_a_number_leaves_out_waits(tmp_path, monkeypatch):
+    class Counter:
+        waited = 0
+
+        def wait(self):
+            self.waited += 1
+
+    monkeypatch.setattr(gpu_slots, "_measure", lambda step, plan: 1.5)
+    for rank in (0, 1):
+        barrier = Counter()
+        gpu_slots.work(rank, barrier, str(tmp_path), PLAN)
+        assert barrier.waited == 4  # before and after each of two numbers of slots
+    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+    assert first == [[str(TINY_PAIR), "eager", 1, 1.5], [str(TINY_PAIR), "eager", 2, 1.5]]
+    assert second == [[str(TINY_PAIR), "eager", 2, 1.5]]
+
+
+@pytest.mark.slow
+def test_slots_are_processes_that_run_at_once():
+    rates = gpu_slots.measure_slots(replace(PLAN, seconds=0.1))
+    assert set(rates) == {(str(TINY_PAIR), "eager", 1), (str(TINY_PAIR), "eager", 2)}
+    assert min(rates.values()) > 0
+
+
+# Figures
+
+def test_shares_are_of_the_ceilings():
+    bench = gpu.Bench(gpu.TINY, (TINY_PAIR,), "float32", CPU)
+    ceilings = gpu.Ceilings(bandwidth=4e9, flops={"float32": 16e12})
+    shares = gpu.describe_shares(bench, gpu.Work(1e12, 500_000_000), seconds=0.5, ceilings=ceilings)
+    assert shares == "2.00 | 12.5% | 1 | 25.0%"
+
+
+def test_a_number_of_bf16_takes_half_the_bytes_and_a_live_teacher_more_of_both():
+    work = {
+        (precision, live): gpu.count_work(gpu.Bench(gpu.TINY, (), precision, CPU), TINY_PAIR, live=live)
+        for precision in ("float32", "bf16") for live in (False, True)
+    }
+    alone, asked = work["float32", False], work["float32", True]
+    assert work["bf16", False] == gpu.Work(alone.flops, alone.moved_bytes // 2)
+    assert asked.flops > alone.flops
+    assert asked.moved_bytes > alone.moved_bytes
+
+
+def test_the_cpu_has_one_arithmetic():
+    assert gpu.list_arithmetics(CPU) == ["float32"]
+
+
+def test_the_pairs_are_those_of_the_literature():
+    assert [str(pair) for pair in gpu.PAIRS] == [
+        "resnet32x4 -> resnet8x4", "resnet56 -> resnet20", "wrn_40_2 -> wrn_16_2", "resnet32x4 -> ShuffleV2",
+        "ResNet50 -> MobileNetV2",
+    ]
+    assert str(Pair("a", "b")) == "a -> b"
+
+
+def test_it_runs_at_the_smallest_size_and_every_row_has_the_cells_of_its_head(capsys):
+    gpu.main(["--device", "cpu", "--tiny", "--sections", "steps", "table"])
+    head, *parts = capsys.readouterr().out.split("\n\n")
+    assert "torch" in head
+    assert [part.split("|")[1].strip() for part in parts] == ["ceiling", "pair", "teacher", "table in"]
+    for part in parts:
+        lines = part.strip().splitlines()
+        assert len(lines) > 2
+        assert len({line.count("|") for line in lines}) == 1
