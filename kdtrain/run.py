@@ -18,7 +18,7 @@ from kdtrain.feed import GatheredFeed, StreamedFeed, build_feed
 from kdtrain.images import DataInfo, Files, Images, Split, load_images
 from kdtrain.method import Card, Distillation, asks_teacher, build_method
 from kdtrain.model import build_model, describe_model
-from kdtrain.optim import build_optimizer
+from kdtrain.optim import build_optimizer, load_optimizer
 from kdtrain.precision import build_scaler, check_precision, name_arithmetic
 from kdtrain.randomness import derive_seed
 from kdtrain.teacher_pass import TeacherPass, build_teacher_pass
@@ -112,7 +112,7 @@ class Run:
                 "hint: train the trial from its beginning, or without test_curve"
             )
         self._load_modules(state["modules"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_optimizer(self.optimizer, state["optimizer"])
         self.scaler.load_state_dict(state.get("scaler", {}))  # a state of before there was float16 has none
         self.test_curve = curve if self.config.test_curve else []
         self.warning = state.get("warning")  # a state of before there were tables has none
@@ -157,9 +157,9 @@ def assemble_run(config: TrialConfig, images: Images, *, teacher: nn.Module | No
     method = build_method(config.method, config.settings)
     if method.needs.views != 1:
         raise ValueError(f"method {config.method} asks for {method.needs.views} views of an image; a batch has one")
-    student, own, card = build_modules(config, images.info)
     asked = build_teacher_pass(config, images, device, network=teacher) if asks_teacher(method.needs) else None
     has_val, has_curve = asked is not None and images.val is not None, asked is not None and config.test_curve
+    student, own, card = build_modules(config, images.info)
     trained = [
         module.to(device, memory_format=torch.channels_last) for module in (student, own) if module is not None
     ]

@@ -1,5 +1,7 @@
 """Schedules at known moments and against torch's own; what decays, what is clipped."""
 
+import copy
+
 import pytest
 import torch
 from hypothesis import given
@@ -7,7 +9,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.optim import lr_scheduler
 
-from kdtrain.optim import build_optimizer, clip_gradients, compute_lr, is_decayed
+from kdtrain.model import build_model
+from kdtrain.optim import build_optimizer, clip_gradients, compute_lr, is_decayed, load_optimizer
 from tests.kdtrain.trials import make_config
 
 EPOCHS, STEPS = 10, 7   # steps of an epoch
@@ -239,3 +242,60 @@ def test_gradients_are_clipped_by_the_norm_of_all_groups_together():
     assert (layer.weight.grad.item(), layer.bias.grad.item()) == (3.0, -4.0)
     clip_gradients(optimizer, 1.0)
     assert (layer.weight.grad.item(), layer.bias.grad.item()) == pytest.approx((0.6, -0.8), rel=1e-5)
+
+
+def train_by(optimizer, network, steps, *, first=0):
+    """Steps on images of noise that are the same for everyone."""
+    for step in range(first, first + steps):
+        generator = torch.Generator().manual_seed(step)
+        image_BCHW = torch.randn(8, 3, 8, 8, generator=generator, dtype=torch.float64)
+        label_B = torch.randint(5, (8,), generator=generator)
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(network(image_BCHW.contiguous(memory_format=LAST)), label_B).backward()
+        optimizer.step()
+
+
+def build_twin(**changes):
+    """A network in channels_last and our optimizer of it."""
+    torch.manual_seed(0)
+    network = build_model("wrn_16_1(width=2)", 5, 3).double().to(memory_format=LAST)
+    return network, build_optimizer([network], make_config(lr=0.01, **changes))
+
+
+LAST = torch.channels_last
+OPTIMIZERS = [
+    ({}, {"momentum": 0.9, "weight_decay": 5e-4}),
+    ({"nesterov": True}, {"momentum": 0.9, "weight_decay": 5e-4, "nesterov": True}),
+    ({"optimizer": "adamw", "weight_decay": 0.05}, {"weight_decay": 0.05}),
+]
+
+
+@pytest.mark.parametrize(("changes", "plain"), OPTIMIZERS)
+def test_the_fused_step_is_the_plain_one(changes, plain):
+    """Against torch's loop over the parameters, in contiguous memory, in float64."""
+    network, optimizer = build_twin(**changes)
+    twin, _ = build_twin(**changes)
+    twin = twin.to(memory_format=torch.contiguous_format)
+    kind = torch.optim.AdamW if "optimizer" in changes else torch.optim.SGD
+    train_by(optimizer, network, 4)
+    train_by(kind(twin.parameters(), lr=0.01, **plain, fused=False, foreach=False), twin, 4)
+    for ours, other in zip(network.parameters(), twin.parameters(), strict=True):
+        assert torch.allclose(ours, other, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(("changes", "plain"), OPTIMIZERS)
+def test_a_state_that_was_stored_in_another_layout_goes_on_alike(changes, plain):
+    network, optimizer = build_twin(**changes)
+    train_by(optimizer, network, 2)
+    weights, stored = network.state_dict(), copy.deepcopy(optimizer.state_dict())
+    for kept in stored["state"].values():
+        for name, value in kept.items():
+            if value.ndim == 4:
+                kept[name] = value.contiguous(memory_format=torch.contiguous_format)
+    later, later_optimizer = build_twin(**changes)
+    later.load_state_dict(weights)
+    load_optimizer(later_optimizer, stored)
+    train_by(later_optimizer, later, 2, first=2)
+    train_by(optimizer, network, 2, first=2)
+    for ours, other in zip(network.parameters(), later.parameters(), strict=True):
+        assert torch.equal(ours, other)

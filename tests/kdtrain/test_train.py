@@ -165,7 +165,7 @@ def test_a_trial_says_in_which_arithmetic_and_layout_it_computes_before_and_afte
     config = make_config()
     whole, stopped = finish(config), run_interrupted(config, tmp_path / "c.pt")
     assert {name: whole["facts"][name] for name in ("precision", "memory_format")} == {
-        "precision": "float32", "memory_format": "contiguous",
+        "precision": "float32", "memory_format": "channels_last",
     }
     assert stopped["facts"] == whole["facts"]
 

@@ -108,8 +108,9 @@ def test_teacher_and_student_see_the_same_mixed_images(monkeypatch, teacher):
         return look
 
     def look(run):
-        for name in images:
-            getattr(run, name).register_forward_pre_hook(keep(name))
+        for name, network in (("student", run.student), ("teacher", run.teacher and run.teacher.network)):
+            if network is not None:
+                network.register_forward_pre_hook(keep(name))
 
     watch(monkeypatch, look)
     plain = next(iter(build_run(make_config()).feed.read_epoch(1)))[1]
