@@ -16,7 +16,8 @@ Steps are timed in turn, round after round, by CUDA events on a GPU and by the w
 with the least and the most. The start of an epoch (its order and views) and measuring on validation images are not in
 them. A share is of the ceiling measured in the same run: operations are counted as 3 x 2 x multiply-adds x batch (plus
 2 x those of a teacher that is asked), bytes as said in benchmarks/arithmetic.py: each operation reads its inputs and
-writes its outputs once, at 4 bytes a number (2 in bf16). No thresholds: the figures are for people.
+writes its outputs once, at 4 bytes a number (2 in bf16). A convolution may beat the product: it may come from a better
+library, or multiply less than it is counted for (Winograd). No thresholds: the figures are for people.
 """
 # ruff: noqa: T201
 
@@ -102,9 +103,10 @@ def measure_products(bench: Bench) -> dict[str, Timing]:
 
 
 def list_arithmetics(device: torch.device) -> list[str]:
-    """TF32 came with compute capability 8.0 (Ampere), bfloat16 with it."""
-    has_more = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
-    return ["float32", "tf32", "bfloat16"] if has_more else ["float32"]
+    """TF32 and bfloat16 came to GPUs with compute capability 8.0 (Ampere)."""
+    if device.type != "cuda":
+        return ["float32", "bfloat16"]
+    return ["float32", "tf32", "bfloat16"] if torch.cuda.get_device_capability(device) >= (8, 0) else ["float32"]
 
 
 def _measure_product(bench: Bench, arithmetic: str) -> Timing:
@@ -139,10 +141,10 @@ def print_ceilings(bench: Bench) -> Ceilings:
     moved, operations = 2 * bench.size.copy_bytes, 2 * bench.size.side**3
     mib, rate = bench.size.copy_bytes / 2**20, moved / copy.median / 1e9
     print("\n| ceiling | ms, median | spread | rate |\n|---|---|---|---|")
-    print(f"| copy of {mib:,.0f} MiB | {copy.show(1000)} | {rate:,.0f} GB/s |")
+    print(f"| copy of {mib:,.0f} MiB | {copy.show(1000)} | {rate:,.1f} GB/s |")
     for name, timing in products.items():
         rate = operations / timing.median / 1e12
-        print(f"| {name} product, side {bench.size.side} | {timing.show(1000)} | {rate:,.1f} TFLOP/s |", flush=True)
+        print(f"| {name} product, side {bench.size.side} | {timing.show(1000)} | {rate:.3g} TFLOP/s |", flush=True)
     return Ceilings(moved / copy.median, {name: operations / timing.median for name, timing in products.items()})
 
 
@@ -196,7 +198,7 @@ def describe_shares(bench: Bench, work: Work, *, seconds: float, ceilings: Ceili
     """Operations a second and their share of the product's, bytes a second and theirs of the copy's."""
     flops, moved = work.flops / seconds, work.moved_bytes / seconds
     of_product, of_copy = flops / ceilings.flops[_name_peak(bench)], moved / ceilings.bandwidth
-    return f"{flops / 1e12:.2f} | {of_product:.1%} | {moved / 1e9:,.0f} | {of_copy:.1%}"
+    return f"{flops / 1e12:.3g} | {of_product:.1%} | {moved / 1e9:,.1f} | {of_copy:.1%}"
 
 
 def _name_peak(bench: Bench) -> str:
@@ -258,7 +260,7 @@ def describe_machine() -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="of GPUs, the first that is visible")
     parser.add_argument("--precision", choices=["float32", "bf16"], default="float32")
     parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=list(SECTIONS))
     parser.add_argument("--pairs", nargs="+", type=int, choices=range(len(PAIRS)), help="by number, from 0")
@@ -267,6 +269,8 @@ def main(arguments: list[str] | None = None) -> None:
     chosen = PAIRS if given.pairs is None else tuple(PAIRS[number] for number in given.pairs)
     size, pairs = (TINY, (TINY_PAIR,)) if given.tiny else (Size(), chosen)
     bench = Bench(size, pairs, precision=given.precision, device=torch.device(given.device))
+    if given.device == "cpu":
+        torch.set_num_threads(1)  # as trials do: the ceilings are those of one thread, too
     print(f"{describe_machine()}; batch {size.batch}, {size.rounds} rounds")
     for section in given.sections:
         SECTIONS[section](bench)

@@ -46,7 +46,7 @@ def measure_slots(plan: Plan) -> Rates:
     barrier = multiprocessing.get_context("spawn").Barrier(most)
     with tempfile.TemporaryDirectory() as folder:
         multiprocessing.spawn(work, args=(barrier, folder, plan), nprocs=most, join=True)
-        return add_up([json.loads(path.read_text()) for path in Path(folder).glob("*.json")])
+        return add_up([json.loads(path.read_text()) for path in sorted(Path(folder).glob("*.json"))])
 
 
 def work(rank: int, barrier: Barrier, folder: str, plan: Plan) -> None:

@@ -76,6 +76,7 @@ def build_trial(pair: Pair, images: Images, *, batch: int, precision: str, devic
     config = TrialConfig(
         data="random", method="kd", student=pair.student, teacher=pair.teacher, teacher_id="random",
         augment="crop_flip", padding=4, batch_size=batch, precision=precision, device=device,
+        lr=1e-3,  # small, so that weights stay ordinary numbers however long random labels are trained on
     )
     torch.manual_seed(0)
     teacher = build_model(pair.teacher, images.info.num_classes, images.info.channels)

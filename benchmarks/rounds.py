@@ -33,12 +33,16 @@ class Timing:
 def time_in_turn(
     calls: Mapping[str, Call], *, device: torch.device, rounds: int, repeats: int
 ) -> dict[str, Timing]:
-    """Seconds of a call of each, by name: `repeats` calls of one after the other, `rounds` times, after a warm-up."""
+    """Seconds of a call of each, by name: of `repeats` calls of one after the other, `rounds` times, after a warm-up.
+
+    Before each turn comes a call that is not counted: caches and allocator are still the neighbour's.
+    """
     for call in calls.values():
         measure_seconds(call, device=device, repeats=min(repeats, 3))
     found: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
+            call()
             found[name].append(measure_seconds(call, device=device, repeats=repeats))
     return {name: Timing.of(seconds) for name, seconds in found.items()}
 

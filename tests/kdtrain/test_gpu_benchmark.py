@@ -199,7 +199,7 @@ def test_shares_are_of_the_ceilings():
     bench = gpu.Bench(gpu.TINY, (TINY_PAIR,), "float32", CPU)
     ceilings = gpu.Ceilings(bandwidth=4e9, flops={"float32": 16e12})
     shares = gpu.describe_shares(bench, gpu.Work(1e12, 500_000_000), seconds=0.5, ceilings=ceilings)
-    assert shares == "2.00 | 12.5% | 1 | 25.0%"
+    assert shares == "2 | 12.5% | 1.0 | 25.0%"
 
 
 def test_a_number_of_bf16_takes_half_the_bytes_and_a_live_teacher_more_of_both():
@@ -213,8 +213,15 @@ def test_a_number_of_bf16_takes_half_the_bytes_and_a_live_teacher_more_of_both()
     assert asked.moved_bytes > alone.moved_bytes
 
 
-def test_the_cpu_has_one_arithmetic():
-    assert gpu.list_arithmetics(CPU) == ["float32"]
+def test_the_cpu_rounds_nothing_to_tf32():
+    assert gpu.list_arithmetics(CPU) == ["float32", "bfloat16"]
+
+
+@pytest.mark.parametrize(("precision", "arithmetic"), [("float32", "float32"), ("bf16", "bfloat16")])
+def test_a_step_is_held_against_the_product_of_its_own_arithmetic(precision, arithmetic):
+    bench = gpu.Bench(gpu.TINY, (TINY_PAIR,), precision, CPU)
+    ceilings = gpu.Ceilings(bandwidth=1e9, flops={"float32": 1e12, "bfloat16": 1e12} | {arithmetic: 4e12})
+    assert "| 25.0% |" in gpu.describe_shares(bench, gpu.Work(10**12, 1), seconds=1.0, ceilings=ceilings)
 
 
 def test_the_pairs_are_those_of_the_literature():
