@@ -8,6 +8,16 @@ import pkgutil
 from collections.abc import Iterable
 from types import ModuleType
 
+_TOLD = 12  # names in a sentence that a person still reads; chosen by hand
+_LISTINGS = {  # what lists all names of a kind
+    "data set": "kdsweep list data",
+    "method": "kdsweep list methods",
+    "model": "kdsweep list models",
+    "recipe": "kdsweep list recipes",
+    "study": "kdsweep list studies",
+    "wrapper": "kdsweep list methods",
+}
+
 
 def list_modules(room: str) -> list[str]:
     """Names of the files of a package such as `kdtrain.methods`, sorted, found without importing them."""
@@ -15,17 +25,23 @@ def list_modules(room: str) -> list[str]:
     return sorted(found.name for found in pkgutil.iter_modules(package.__path__))
 
 
-def describe_unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """One sentence that says which `kind` does not exist, the nearest name, and all known ones."""
-    return f"no {kind} `{name}`.{suggest(name, known)}"
+def describe_unknown(kind: str, name: str, known: Iterable[str], *, listing: str | None = None) -> str:
+    """One sentence that says which `kind` does not exist, the nearest name, and known ones as `suggest` gives them."""
+    return f"no {kind} `{name}`.{suggest(name, known, listing=listing or _LISTINGS.get(kind))}"
 
 
-def suggest(name: str, known: Iterable[str]) -> str:
-    """` Did you mean ...? Known: ...`, to follow a sentence that says that a name does not exist."""
+def suggest(name: str, known: Iterable[str], *, listing: str | None = None) -> str:
+    """` Did you mean ...? Known: ...`, to follow a sentence that says that a name does not exist.
+
+    listing: the command that lists all names; with it, where they are many, only those most like `name` are told.
+    """
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1)
     guess = f" Did you mean `{close[0]}`?" if close else ""
-    return f"{guess} Known: {', '.join(known)}"
+    if listing is None or len(known) <= _TOLD:
+        return f"{guess} Known: {', '.join(known)}"
+    told = sorted(difflib.get_close_matches(name, known, n=_TOLD, cutoff=0))
+    return f"{guess} Known: {', '.join(told)} and {len(known) - _TOLD} more, which `{listing}` lists"
 
 
 def load_named(kind: str, name: str, *, room: str) -> ModuleType:

@@ -25,6 +25,7 @@ FIRST_WEIGHTS = "weights"   # the option that names trained weights to begin wit
 EXAMPLE = "torchvision/vit_b_16(image_size=384, weights=IMAGENET1K_V1)"
 
 _zoo = torchvision.models
+_LISTING = "python -c 'from kdtrain.torchvision_models import list_names; print(*list_names())'"
 _WITHOUT_SIDE_HEADS = {"aux_logits": False, "init_weights": True}   # drawn as in the papers, without a warning
 
 # where a map is taken, by torchvision's names of a network's parts; other classes are cut by `_list_cuts`
@@ -51,7 +52,8 @@ def find_builder(name: str) -> Callable[..., nn.Module]:
     """What builds the model from a number of classes, of channels, and options. Raises ValueError for a name that
     torchvision does not have."""
     if name not in list_names():
-        raise ValueError(describe_unknown("model", f"torchvision/{name}", [f"torchvision/{n}" for n in list_names()]))
+        known = [f"torchvision/{known}" for known in list_names()]
+        raise ValueError(describe_unknown("model", f"torchvision/{name}", known, listing=_LISTING))
     if name.startswith(("vit_", "maxvit_")):
         return partial(_build_sized, name)
     return partial(_build, name)
