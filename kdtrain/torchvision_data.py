@@ -14,6 +14,8 @@ from kdtrain.torchvision_ops import torchvision
 _Dataset = torchvision.datasets.VisionDataset
 _OpenPart = Callable[[str, bool, bool], Split]  # root, whether it is the train set, whether to download
 
+_OFFER = "download=True"    # of torchvision, where files are missing or are others than its checksums say
+
 
 def read_both(
     dataset: type[_Dataset], *, source: str, root: str | None, download: bool, open_part: _OpenPart | None = None
@@ -30,7 +32,11 @@ def read_both(
     try:
         return read(root, True, download), read(root, False, download)
     except (RuntimeError, OSError) as error:
-        raise ValueError(describe_missing(name, root, reason=str(error), source=source)) from error
+        if _OFFER not in str(error):
+            raise ValueError(describe_missing(name, root, reason=str(error), source=source)) from error
+        more = "" if download else "; or write data: {download: true}, which gets it when a study runs"
+        reason = "its files are not there or not whole"
+        raise ValueError(describe_missing(name, root, reason=reason, source=f"{source}{more}")) from error
 
 
 def _open_part(dataset: type[_Dataset], root: str, train: bool, download: bool) -> Split:

@@ -7,7 +7,12 @@ import torch
 
 from kdtrain.arrays import write_arrays
 from kdtrain.data import cifar10, cifar100, digits, fashion_mnist, mnist, svhn
+from kdtrain.images import find_data
+from kdtrain.torchvision_data import read_both
+from kdtrain.torchvision_ops import torchvision
 from tests.kdtrain.data_files import NUM_TEST, NUM_TRAIN, WRITERS, draw_images
+
+MNIST = torchvision.datasets.MNIST
 
 
 @pytest.mark.parametrize(("data", "name"), [(mnist, "mnist"), (fashion_mnist, "fashion_mnist")])
@@ -41,7 +46,7 @@ def test_an_altered_svhn_file_is_refused(tmp_path, monkeypatch):
     WRITERS["svhn"](tmp_path, monkeypatch)
     file = tmp_path / "svhn/test_32x32.mat"
     file.write_bytes(file.read_bytes() + b"!")
-    with pytest.raises(ValueError, match=r"^data set SVHN: cannot be read from .*not found or corrupted"):
+    with pytest.raises(ValueError, match=r"^data set SVHN: cannot be read from .*: its files are not there or"):
         svhn.load(str(tmp_path), download=False)
 
 
@@ -59,8 +64,34 @@ def test_an_altered_cifar_file_is_refused(name, tmp_path, monkeypatch):
     data = {"cifar10": cifar10, "cifar100": cifar100}[name]
     altered = next(tmp_path.glob("*/test*"))
     altered.write_bytes(altered.read_bytes() + b"!")
-    with pytest.raises(ValueError, match="not found or corrupted"):
+    with pytest.raises(ValueError, match=r": its files are not there or not whole\n"):
         data.load(str(tmp_path), download=False)
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100", "fashion_mnist", "mnist", "svhn"])
+def test_missing_files_are_told_of_in_the_words_of_a_study_and_not_of_torchvision(name, tmp_path):
+    with pytest.raises(ValueError, match=r"^data set") as error:
+        find_data(name, str(tmp_path)).load(str(tmp_path), download=False)
+    sentence, _, hint = str(error.value).partition("\n\nhint: ")
+    assert sentence.endswith(f": cannot be read from {tmp_path}: its files are not there or not whole")
+    assert hint.endswith("; or write data: {download: true}, which gets it when a study runs")
+    assert "download=True" not in str(error.value)
+
+
+def test_files_that_are_not_whole_after_a_download_are_not_offered_for_download_again(tmp_path):
+    def open_part(root, train, download):
+        raise RuntimeError("Dataset not found or corrupted. You can use download=True to download it")
+
+    with pytest.raises(ValueError, match=r"its files are not there or not whole\n\nhint: .*Made up$"):
+        read_both(MNIST, source="Made up", root=str(tmp_path), download=True, open_part=open_part)
+
+
+def test_another_failure_is_told_as_it_is(tmp_path):
+    def open_part(root, train, download):
+        raise OSError("no route to host")
+
+    with pytest.raises(ValueError, match=r"^data set MNIST: cannot be read from /.*: no route to host\n\nhint:"):
+        read_both(MNIST, source="Made up", root=str(tmp_path), download=True, open_part=open_part)
 
 
 def test_a_truncated_fashion_mnist_file_is_refused(tmp_path, monkeypatch):
