@@ -201,7 +201,8 @@ def _read_fixed(entry: MethodEntry, method: type[Distillation], where: str, prob
         if _is_training(name, defaults):
             continue
         if name not in defaults:
-            problems.add(f"{where}.{name}: {_describe_unknown_setting(entry.method, name, defaults)}")
+            known = {*defaults, *COMMON_FIELDS}     # a label may fix both
+            problems.add(f"{where}.{name}: {_describe_unknown_setting(entry.method, name, known)}")
             continue
         with problems.collect(f"{where}.{name}: "):
             fixed[name] = cast_setting(value, defaults[name])

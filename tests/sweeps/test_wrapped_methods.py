@@ -88,7 +88,7 @@ def test_a_wrapper_that_needs_a_teacher_gives_a_teacher_free_method_an_arm_for_e
         ("select", "tiny.yaml: methods[2].method: `select` is a wrapper, and needs a method\n\nhint: write select(kd)"),
         ("kd(select)", "tiny.yaml: methods[2].method: `kd` is a method, and no wrapper"),
         ("{method: select(kd), shares: 0.2}", "tiny.yaml: methods[2].shares: no such setting of method select(kd). "
-         "Did you mean `share`? Known: criterion, share, temperature, weight"),
+         "Did you mean `share`? Known: batch_size, criterion, lr, momentum, share, temperature, weight, weight_decay"),
         ("{method: select(kd), share: 0}", "tiny.yaml: methods[2].share: share: 0.0 is not a number above 0 to 1"),
         ("{method: select(kd), criterion: loss}", "tiny.yaml: methods[2].criterion: no criterion `loss`."),
         ("{method: select(tf_nkd), criterion: divergence}",
