@@ -68,6 +68,12 @@ def test_a_study_of_a_paper_says_what_it_reports(found):
         assert re.search(r"\b[6-8]\d\.\d\d\b", head)
 
 
+def test_a_study_of_tf_nkd_on_imagenet_says_over_how_many_images_it_takes_its_mean(found):
+    if found.data.name == "imagenet" and "tf_nkd" in {arm.method for arm in found.arms}:
+        told = f"takes a mean over the batch: here over {found.fix['batch_size']:,} images in one process"
+        assert told in read_head(found)
+
+
 def test_a_study_gives_no_warning(found):
     assert found.warnings == ()
 
