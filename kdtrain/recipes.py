@@ -92,7 +92,8 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType({
         by_model={"MobileNetV1": {"clip_norm": 5.0}},
     ),
     "reviewkd": Recipe(
-        about="CIFAR-100 of knowledge review: as crd with twice the batch and the rate",
+        about="CIFAR-100 of knowledge review: as crd with twice the batch and the rate; its code decays an epoch "
+        "later, after 151, 181 and 211, and standardises by CIFAR-10's mean and deviation",
         source="Chen et al. 2021, arXiv:2104.09044; dvlab-research/ReviewKD@49015fb:CIFAR-100/train.py",
         fields={**_CIFAR_STEPS, "batch_size": 128, "lr": 0.1, "nesterov": True},
         by_model={name: {"lr": 0.02} for name in ("MobileNetV2", "ShuffleV1", "ShuffleV2")},
