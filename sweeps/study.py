@@ -243,10 +243,12 @@ def parse(text: str, source: str, *, sources: Sources = Sources()) -> Study:  # 
     problems.raise_any()
 
     data = file.data.model_copy(update={"validation": file.data.validation or info.validation})
-    fix = resolve_student(file.fix, info, data, problems)
+    varied = {*common, *(name for method in methods for name in method.training)}
+    fix = resolve_student(file.fix, info, data, problems, varied=varied)
     problems.raise_any()
     check_common(common, fix, problems)
-    exceptions = list_exceptions(file.fix, dict.fromkeys(pair.student for pair in pairs), info, data, problems)
+    students = dict.fromkeys(pair.student for pair in pairs)
+    exceptions = list_exceptions(file.fix, students, info, data, problems, varied=varied)
     by_pair, warnings = resolve_teachers(
         teaching, pairs, student=file.fix, info=info, data=data, sources=sources, problems=problems
     )

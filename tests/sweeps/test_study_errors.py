@@ -276,6 +276,89 @@ def test_yamls_own_words_for_true_and_false_are_taken(given, meant):
     assert read(change("epochs: 9", f"epochs: 9, deterministic: {given}")).fix["deterministic"] is meant
 
 
+WITHOUT_DECAY = "recipe: small, epochs: 9, weight_decay: 0, decay_norms: false"
+
+
+@pytest.mark.parametrize("old", ["fix: {recipe: small, epochs: 9", "teachers: {recipe: small, epochs: 3"])
+def test_sparing_norms_a_weight_decay_that_there_is_not_is_refused(old):
+    where = old.partition(":")[0]
+    refuse_beginning(old, f"{where}: {{{WITHOUT_DECAY}", f"{where}.decay_norms: has no effect with weight_decay 0.0\n\n"
+                     "hint: write weight_decay above 0")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("lr: {log: [1e-2, 0.2]}", "weight_decay: {log: [1e-5, 1e-2]}"),
+        ("- {label: ce_x2, method: ce, weight: 2}", "- {label: decayed, method: ce, weight_decay: 0.01}"),
+    ],
+)
+def test_norms_may_be_spared_a_weight_decay_that_only_some_trials_have(old, new):
+    found = read(change("recipe: small, epochs: 9", WITHOUT_DECAY, change(old, new)))
+    assert (found.fix["weight_decay"], found.fix["decay_norms"]) == (0.0, False)
+
+
+def test_a_teacher_that_is_trained_as_the_students_but_without_weight_decay_is_one_whether_norms_are_spared_or_not():
+    text = change("teachers: {recipe: small, epochs: 3, seeds: [5, 6]", "teachers: {weight_decay: 0, seeds: [5, 6]")
+    spared = change("recipe: small, epochs: 9", "recipe: small, epochs: 9, decay_norms: false", text)
+    assert [teacher.teacher_id for teacher in read(spared).teachers] == [
+        teacher.teacher_id for teacher in read(text).teachers
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fix", "teachers", "problem", "hint"),
+    [
+        (
+            "warmup_epochs: 5", "epochs: 3", "fix.warmup_epochs: 5 is not below epochs 3 in the training of teachers",
+            "write warmup_epochs under teachers too, which has it from fix",
+        ),
+        (
+            "lr: 0.1", "epochs: 1", "fix.warmup_epochs: 1 is not below epochs 1 in the training of teachers",
+            "write warmup_epochs under teachers too, which has it from fix",    # the recipe of fix says it
+        ),
+        (
+            "lr: 0.1", "momentum: 0", "fix.nesterov: needs a momentum above 0 in the training of teachers",
+            "write nesterov under teachers too, which has it from fix",
+        ),
+        (
+            "warmup_epochs: 5", "warmup_epochs: 4, epochs: 3", "teachers.warmup_epochs: 4 is not below epochs 3", "",
+        ),
+        (
+            "warmup_epochs: 5", "recipe: small, epochs: 1", "teachers.warmup_epochs: 1 is not below epochs 1", "",
+        ),
+        (
+            "decay: 0.2, schedule: exponential", "schedule: step", "teachers.milestones: a step schedule needs them",
+            "write shares of the epochs, such as [0.625, 0.75, 0.875]",
+        ),
+        (
+            "decay: 0.2, schedule: step, milestones: [0.5]", "schedule: exponential",
+            "teachers.decay: an exponential schedule needs it",
+            "write what lr is multiplied by after each epoch, such as 0.98",
+        ),
+        (
+            "lr: 0.1", "epochs: 3, warmup_epochs: 2, resnet20: {epochs: 2}, wrn_16_1: {epochs: 4}",
+            "teachers.warmup_epochs: 2 is not below epochs 2 in the training of teachers.resnet20",
+            "write warmup_epochs under teachers.resnet20 too, which has it from teachers",
+        ),
+        (
+            "lr: 0.1", "momentum: 0.8, resnet20: {optimizer: adamw}",
+            "teachers.momentum: has no effect with optimizer adamw in the training of teachers.resnet20",
+            "write optimizer: sgd; or write momentum under teachers.resnet20 too, which has it from teachers",
+        ),
+    ],
+)
+def test_what_a_teacher_cannot_be_trained_with_is_told_of_where_it_was_written(fix, teachers, problem, hint):
+    text = change("recipe: small, epochs: 3, seeds: [5, 6]", f"{teachers}, seeds: [5, 6]")
+    text = change("fix: {recipe: small, epochs: 9", f"fix: {{recipe: small, epochs: 9, {fix}", text)
+    refuse(text, f"tiny.yaml: {problem}", *(["", f"hint: {hint}"] if hint else []))
+
+
+def test_an_unknown_recipe_of_all_teachers_is_told_of_where_it_was_written():
+    new = "recipe: smal, resnet20: {epochs: 2}, wrn_16_1: {epochs: 2}"
+    refuse_beginning("recipe: small, epochs: 3", new, "teachers.recipe: no recipe `smal`.")
+
+
 def test_a_search_over_what_the_optimizer_does_not_have_is_refused():
     text = change("lr: {log: [1e-2, 0.2]}", "momentum: {range: [0.5, 0.99]}")
     with pytest.raises(ValueError, match=r"tune\.momentum: has no effect with optimizer adamw"):
