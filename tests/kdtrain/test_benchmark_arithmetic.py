@@ -15,6 +15,7 @@ INFO = DataInfo(
 CPU = torch.device("cpu")
 CONVOLUTION = f"{__name__}:build_convolution"
 RECTIFIED = f"{__name__}:build_rectified"
+NORMALISED = f"{__name__}:build_normalised"
 
 
 class Convolution(nn.Module):
@@ -39,6 +40,10 @@ def build_rectified(num_classes, channels):
     return Convolution(num_classes, channels, nn.ReLU())
 
 
+def build_normalised(num_classes, channels):
+    return Convolution(num_classes, channels, nn.BatchNorm2d(num_classes))
+
+
 def test_a_step_is_three_forward_passes_of_the_student_and_one_of_a_teacher_that_is_asked():
     assert arithmetic.count_flops(student_macs=10, batch=4) == 240
     assert arithmetic.count_flops(student_macs=10, teacher_macs=5, batch=4) == 280
@@ -54,6 +59,14 @@ def test_a_step_of_resnet8x4_is_68_gigaflop():
 def test_a_forward_pass_reads_images_and_weights_and_writes_logits():
     """96 pixels of two images, 240 weights, 10 logits."""
     assert arithmetic.count_forward_elements(CONVOLUTION, INFO, batch=2) == 96 + 240 + 10
+
+
+def test_a_teachers_normalisation_counts_no_batches():
+    """10 numbers in, 10 out; scale, shift, mean and variance of 5 channels, and the two that it normalises by."""
+    plain, normalised = (
+        arithmetic.count_forward_elements(model, INFO, batch=2) for model in (CONVOLUTION, NORMALISED)
+    )
+    assert normalised - plain == 10 + 10 + 6 * 5
 
 
 def test_a_step_adds_the_gradients_and_five_passes_over_the_weights():

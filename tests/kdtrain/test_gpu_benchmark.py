@@ -1,5 +1,6 @@
 """The benchmark of a device compares steps that train alike, and runs at the smallest size without one."""
 
+import copy
 import json
 from dataclasses import replace
 from itertools import islice
@@ -10,6 +11,8 @@ import torch
 from benchmarks import gpu, gpu_slots, gpu_steps, gpu_table
 from benchmarks.random_trials import CIFAR_SIZED, TINY_PAIR, Pair, build_trial, draw_images, read_endlessly
 from benchmarks.random_trials import recall_teacher as recall
+from benchmarks.rounds import Timing
+from kdtrain.optim import build_optimizer
 from kdtrain.train import train_on_batch
 
 CPU = torch.device("cpu")
@@ -83,15 +86,31 @@ def test_the_floor_trains_a_copy_on_one_batch_of_the_trials_shape_and_memory_for
     assert all(torch.equal(before[name], value) for name, value in copy_weights(run).items())
 
 
-def test_the_floor_trains():
-    run, kept = make_trial(), []
-    run.student.register_forward_hook(lambda student, given, made: kept.append(made.detach().clone()))
-    for build in (gpu_steps.build_floor, lambda run: gpu_steps.build_captured_floor(run, capture=leave)):
-        step = build(run)
-        step()
-        step()
-        first, second = kept[-2:]
-        assert not torch.equal(first, second)
+@pytest.mark.parametrize("build", [
+    gpu_steps.build_floor, lambda run: gpu_steps.build_captured_floor(run, capture=leave)
+])
+def test_the_floor_trains_by_cross_entropy_alone(build):
+    run, seen = make_trial(), []
+    expected, label_B = copy.deepcopy(run.student), next(read_endlessly(run)).label_B
+    run.student.register_forward_hook(lambda student, given, made: seen.append((student, given[0])))
+    step = build(run)
+    step()
+    step()
+    found, image_BCHW = seen[0]
+    optimizer = build_optimizer([expected], run.config)
+    for _ in range(2):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(expected(image_BCHW), label_B).backward()
+        optimizer.step()
+    for one, other in zip(found.parameters(), expected.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7)
+
+
+def test_the_floor_computes_in_the_trials_precision():
+    run, seen = build_trial(TINY_PAIR, draw_images(24), batch=8, precision="bf16", device="cpu"), []
+    run.student.register_forward_hook(lambda student, given, made: seen.append(made.dtype))
+    gpu_steps.build_floor(run)()
+    assert seen == [torch.bfloat16]
 
 
 def test_the_step_for_a_graph_trains_as_the_trial_does():
@@ -211,6 +230,45 @@ def test_a_number_of_bf16_takes_half_the_bytes_and_a_live_teacher_more_of_both()
     assert work["bf16", False] == gpu.Work(alone.flops, alone.moved_bytes // 2)
     assert asked.flops > alone.flops
     assert asked.moved_bytes > alone.moved_bytes
+
+
+@pytest.fixture
+def one_second(monkeypatch):
+    """Everything takes a second."""
+    def time_in_turn(calls, **how):
+        return dict.fromkeys(calls, Timing(1.0, 1.0, 1.0))
+
+    for module in (gpu, gpu_table):
+        monkeypatch.setattr(module, "time_in_turn", time_in_turn)
+
+
+@pytest.mark.usefixtures("one_second")
+def test_a_copy_reads_and_writes_each_byte_and_a_product_multiplies_and_adds():
+    found = gpu.print_ceilings(gpu.Bench(gpu.TINY, (), "float32", CPU))
+    assert found.bandwidth == 2 * 2**20
+    assert found.flops == {"float32": 2 * 64**3, "bfloat16": 2 * 64**3}
+
+
+@pytest.mark.usefixtures("one_second")
+def test_the_live_teachers_work_is_in_the_live_row_alone(capsys):
+    bench = gpu.Bench(gpu.TINY, (TINY_PAIR,), "float32", CPU)
+    gpu.print_steps(bench)
+    rows = [line.split("|") for line in capsys.readouterr().out.splitlines() if "resnet8" in line]
+    shown = {cells[3].strip(): cells[9].strip() for cells in rows}
+    flops = {live: gpu.count_work(bench, TINY_PAIR, live=live).flops for live in (False, True)}
+    assert shown == {
+        "floor": f"{flops[False] / (2 * 64**3):.1%}",
+        "ours, logits at hand": f"{flops[False] / (2 * 64**3):.1%}",
+        "ours, teacher in every step": f"{flops[True] / (2 * 64**3):.1%}",
+    }
+
+
+@pytest.mark.usefixtures("one_second")
+def test_the_time_to_fill_a_table_is_that_of_162_epochs_of_50_000_images(capsys):
+    gpu.print_table(gpu.Bench(gpu.TINY, (TINY_PAIR,), "float32", CPU))
+    lines = capsys.readouterr().out.splitlines()
+    assert "| resnet8(width=2) | 64 | 64 to 64 | 781.25 | 126,562 |" in lines
+    assert "| host memory | 1,000.000 | 1,000.000 to 1,000.000 | 64 | 0.0 |" in lines
 
 
 def test_the_cpu_rounds_nothing_to_tf32():

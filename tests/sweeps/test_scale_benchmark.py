@@ -3,7 +3,10 @@
 import io
 import os
 import sys
+from dataclasses import replace
+from types import SimpleNamespace
 
+import pyarrow.parquet
 import pytest
 
 from analysis import tables
@@ -11,6 +14,7 @@ from benchmarks import scale, scale_memory, scale_study
 from benchmarks.random_trials import TINY_PAIR
 from benchmarks.scale_memory import Memory
 from benchmarks.scale_study import Cost
+from kdtrain.train import train_on_batch
 from sweeps.driver import Driver
 
 TINY_DATA = "benchmarks.random_trials:TINY"
@@ -29,9 +33,9 @@ def test_the_exponent_is_the_slope_of_the_logarithms(costs, exponent):
 
 def test_the_exponent_is_fitted_to_medians_of_one_kind_of_growth():
     found = {
-        ("pairs", 1): [Cost(9.0, 9.0, 1)],
         ("slots", 1): [Cost(0.010, 1.0, 10), Cost(0.020, 1.0, 10), Cost(9.0, 1.0, 10)],
         ("slots", 4): [Cost(0.080, 1.0, 10)],
+        ("data", 1): [Cost(9.0, 9.0, 1)],
     }
     assert scale.fit_axis(found, "slots", "cpu_seconds") == pytest.approx(1.0)
     assert scale.fit_axis(found, "slots", "wall_seconds") == pytest.approx(0.0)
@@ -60,6 +64,28 @@ def test_a_study_whose_trials_cost_nothing_comes_to_its_end_and_publishes_all(tm
     assert len({row["epochs_done"] for row in trials}) > 1  # some were stopped early
 
 
+@pytest.mark.parametrize("slots", [1, 3])
+def test_as_many_jobs_are_asked_for_as_there_are_slots_before_one_reports(tmp_path, slots):
+    study = scale_study.build_study(tmp_path, trials=4, pairs=1)
+    driver = Driver.open(study, tmp_path, weights_dir=tmp_path / "_weights")
+    scale_study.run_for_nothing(driver, tmp_path, slots=slots)
+    kinds = [event["type"] for event in driver.journal.events if event["type"] in ("asked", "rung")]
+    driver.close()
+    assert kinds.index("rung") == slots
+
+
+def test_a_promoted_trial_reports_what_is_new_and_stages_its_whole_history(tmp_path):
+    study = scale_study.build_study(tmp_path, trials=2, pairs=1)
+    driver = Driver.open(study, tmp_path, weights_dir=tmp_path / "_weights")
+    job = replace(driver.next_job(), job=2, after_epoch=3, stops=(9,))
+    driver.close()
+    reports = list(scale_study._report_epochs(job, tmp_path, {}))
+    assert [report["epoch"] for report in reports] == [4, 5, 6, 7, 8, 9]
+    assert [report["end"] for report in reports] == [None] * 5 + ["completed"]
+    (staged,) = (tmp_path / "staging").glob("epochs.*.2.parquet")
+    assert pyarrow.parquet.read_table(staged)["epoch"].to_pylist() == [1, 2, 3, 4, 5, 6, 7, 8, 9]
+
+
 def test_the_cost_of_a_study_is_shared_by_its_trials_and_repeats(tmp_path):
     found = scale_study.measure_study(tmp_path, trials=2, pairs=3, slots=2)
     assert found.count == 3 * (2 + 1)
@@ -82,6 +108,30 @@ def test_every_kind_of_growth_is_measured_at_every_size_in_every_round(monkeypat
 def test_what_grows_is_what_is_named(point, count):
     """One arm of two settings and a repeat; two arms of four and a repeat each; two times a hundred images."""
     assert scale._measure_point(point, scale.TINY, None).count == count
+
+
+@pytest.mark.parametrize(("axis", "asked"), [
+    ("trials", {"trials": 16, "pairs": 1, "slots": 4}),
+    ("pairs", {"trials": 4, "pairs": 16, "slots": 4}),
+    ("slots", {"trials": 64, "pairs": 1, "slots": 16}),
+])
+def test_one_thing_grows_and_the_others_stay(monkeypatch, axis, asked):
+    monkeypatch.setattr(scale, "measure_study", lambda folder, **grown: grown)
+    assert scale._measure_point((axis, 16), scale.Size(), None) == asked
+
+
+def test_the_cost_of_an_image_is_that_of_the_second_epoch_alone(tmp_path, monkeypatch):
+    spent = {"cpu_seconds": 0.0, "wall_seconds": 0.0}
+
+    def train(config):
+        """As a trial does: one and the same dict, that grows."""
+        for cpu, wall in ((5.0, 7.0), (2.0, 3.0)):
+            spent["cpu_seconds"] += cpu
+            spent["wall_seconds"] += wall
+            yield SimpleNamespace(run=SimpleNamespace(spent=spent))
+
+    monkeypatch.setattr(scale, "train", train)
+    assert scale.measure_epoch(tmp_path, num_images=100) == Cost(2.0, 3.0, 100)
 
 
 def test_the_sizes_are_1_4_16_and_64():
@@ -111,11 +161,18 @@ def test_one_process_more_takes_the_average_from_the_fewest_to_the_most():
     assert scale.find_extra(found) == Memory(20, 100, 200)
 
 
-def test_a_held_trial_trains_and_says_so(tmp_path, monkeypatch, capsys):
-    config = scale_memory.prepare_trial(tmp_path, TINY_PAIR, data=TINY_DATA)
+def test_a_held_trial_trains_three_steps_and_says_so(tmp_path, monkeypatch, capsys):
+    config, steps = scale_memory.prepare_trial(tmp_path, TINY_PAIR, data=TINY_DATA), []
+
+    def step(run, fed, **moment):
+        steps.append(len(fed.label_B))
+        train_on_batch(run, fed, **moment)
+
+    monkeypatch.setattr(scale_memory, "train_on_batch", step)
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     scale_memory.hold_trial(config)
     assert capsys.readouterr().out == "ready\n"
+    assert steps == [64, 64, 64]
     assert list((tmp_path / "_tables").rglob("*.chunk"))  # the teacher was asked for a table
 
 
