@@ -10,13 +10,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from kdtrain.images import load_images
+from kdtrain.images import load_images, load_info
 from kdtrain.teachers import has_teacher
 from sweeps import study as studies
 from sweeps.driver import Driver, write_study_files
 from sweeps.executors.inline import run_inline
 from sweeps.exits import StudyChanged
-from sweeps.importing import import_teachers
+from sweeps.importing import find_doubt, import_teachers
 from sweeps.interrupt import Interrupted, catch_signals
 from sweeps.planner import Planner
 from sweeps.progress import Progress, describe_card
@@ -62,6 +62,8 @@ def begin(
     check_data(study)
     for card in import_teachers(study, find_weights(directory)):
         console.print(Text(describe_card(card)), soft_wrap=True)
+        if (doubt := find_doubt(card, load_info(study.data.name, study.data.root))) is not None:
+            console.print(Text(f"warning: {doubt}"), soft_wrap=True)
     write_study_files(study, directory.resolve())
     return _drive(study, directory, place, console), directory
 

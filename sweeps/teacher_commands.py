@@ -54,7 +54,9 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Store the weights in FILE as a teacher, measure it, and print the lines that a study names it by."""
+    from kdtrain.images import load_info_of
     from kdtrain.imports import import_teacher
+    from sweeps.importing import find_doubt
     from sweeps.launch import WEIGHTS
 
     config = _build_config(model, data, data_root, device, validation, split_seed)
@@ -64,6 +66,8 @@ def import_(
     folder = results / WEIGHTS
     folder.mkdir(parents=True, exist_ok=True)
     card = import_teacher(folder, config, weights, held_out=held_out, measured=not unmeasured)
+    if (doubt := find_doubt(card, load_info_of(config))) is not None:
+        Console(stderr=True, highlight=False).print(Text(f"warning: {doubt}"), soft_wrap=True)
     if as_json:
         _print_json(_to_row(card))
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from kdtrain.weights_file import hash_file
 from sweeps import launch, study
 from sweeps.cost import estimate_cost
 from sweeps.driver import Driver
-from sweeps.importing import import_teachers
+from sweeps.importing import find_doubt, import_teachers
 from sweeps.journal import read_events
 from sweeps.origin import Sources
 from tests.kdtrain.foreign_teachers import save_foreign, train_foreign
@@ -74,6 +75,7 @@ def test_the_study_runs_and_its_board_shows_the_teacher(finished: tuple[Path, Ra
     assert f"digits: {MODEL} → resnet8(width=1)" in ran.out
     assert re.search(rf"^teacher +{100 * tops['test']:.2f}", ran.out, flags=re.MULTILINE)
     assert f"beware: teacher {MODEL} on digits was trained on the validation images" in ran.out
+    assert "guesses" not in ran.err
     assert re.match(r"warning: teachers.resnet8\(width=4\).sha256: is not given, .* write sha256: \w{64}\n", ran.err)
 
 
@@ -187,6 +189,45 @@ def test_the_gate_is_held_against_what_was_measured(
     ran = run_here(capsys, *RUN)
     assert ran.code == code
     assert ("is under the study's gate 0.999" in ran.err) == (code == 2)
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "chance", "better"),
+    [(2, 0.6, 0.601), (3, 0.428, 0.429), (10, 0.142, 0.143), (100, 0.0149, 0.0150), (1000, 0.00149, 0.0015)],
+)
+def test_a_teacher_is_doubted_up_to_one_and_a_half_times_the_odds_of_a_guess(num_classes, chance, better):
+    """1.5 / (C + 0.5): 0.6, 0.42857, 0.142857, 0.0149254, 0.00149925."""
+    info = replace(load_info("digits"), num_classes=num_classes)
+    cards = [{"model": "m", "data": "d", "val_top1": top1, "test_top1": 1.0} for top1 in (0.0, chance, better)]
+    assert [find_doubt(card, info) is None for card in cards] == [False, False, True]
+
+
+def test_a_teacher_without_a_validation_split_is_judged_on_test_and_one_that_was_not_measured_is_not():
+    info = load_info("digits")
+    card = {"model": "m", "data": "digits", "val_top1": None, "test_top1": 0.1}
+    assert find_doubt(card, info) == (
+        "teacher m guesses: its test top-1 on digits is 10.00 % of 10 classes; look whether it was trained on other "
+        "data, on another order of the classes, or on images that were standardised otherwise"
+    )
+    assert find_doubt(card | {"test_top1": None}, info) is None
+
+
+def test_a_teacher_whose_classes_are_in_another_order_is_warned_about_by_both_commands(
+    place: Path, trained, capsys, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(place)
+    tensors = torch.load(trained[1])["model"]
+    for name in ("module.fc.weight", "module.fc.bias"):
+        tensors[name] = tensors[name].roll(3, dims=0)
+    torch.save({"model": tensors}, place / "s/t.pth")
+    (place / "s/tiny.yaml").write_text(write_study(f"{{{MODEL}: {{file: t.pth}}}}"))
+    warning = f"warning: teacher {MODEL} guesses: its val top-1 on digits is "
+    ran = run_here(capsys, *RUN)
+    assert ran.code == 0
+    assert warning in ran.err
+    imported = run_here(capsys, "teacher", "import", "s/t.pth", "--model", MODEL, "--data", "digits", "--json")
+    assert warning in imported.err
+    assert json.loads(imported.out)["model"] == MODEL
 
 
 def parse(teachers: str, folder: Path = Path(), **hashes: str) -> study.Study:
