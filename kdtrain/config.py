@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 Setting = float | int | str
@@ -81,7 +82,7 @@ class TrialConfig:
     def __hash__(self) -> int:
         return hash(self.trial_id)
 
-    @property
+    @cached_property
     def trial_id(self) -> str:
         """`t` and 16 hex digits of the hash of everything but the place and what is looked at."""
         return "t" + digest(self.identity())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import traceback
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -100,24 +101,49 @@ def _run(job: Job, directory: Path) -> Iterator[Report]:
     newest, stored = load_newest(directory, job.trial_id, before_job=job.job)
     if stored is not None:
         for report in _tell_stored(job, stored):
-            _stage_if_it_may_end(job, stored, report, directory)
+            if _may_end(job, report):
+                _stage(job, stored, report, directory)
             yield report | {"environment": environment}
         if stored["epoch"] >= job.config.epochs or _has_diverged(stored["rows"]):
             return
-    for epoch in train(job.config, stored):
-        epoch.row["job"] = job.job
-        report = _to_report(epoch)
-        if job.stage == "teacher" and report["end"] == "completed":
-            _store_teacher(job, epoch)  # before the checkpoint that says it is done
-        state = epoch.run.state_dict()
-        checkpoint.save(folder / f"{job.job}.pt", state)
-        if newest is not None:
-            newest.unlink(missing_ok=True)
-            newest = None
-        _stage_if_it_may_end(job, state, report, directory)
-        yield report | {"environment": environment}
-        if epoch.diverged:
-            return
+    path = folder / f"{job.job}.pt"
+    with closing(checkpoint.Writer()) as writer:
+        for report in _train(job, stored, directory, writer=writer, path=path):
+            if newest is not None:
+                newest.unlink(missing_ok=True)
+                newest = None
+            yield report | {"environment": environment}
+
+
+def _train(
+    job: Job, stored: dict[str, Any] | None, directory: Path, *, writer: checkpoint.Writer, path: Path
+) -> Iterator[Report]:
+    """A report for each epoch that is trained, once its checkpoint is whole: that is written during the next epoch,
+    but where the job may end, before the report."""
+    untold: Report | None = None
+    try:
+        for epoch in train(job.config, stored):
+            epoch.row["job"] = job.job
+            report = _to_report(epoch)
+            if job.stage == "teacher" and report["end"] == "completed":
+                _store_teacher(job, epoch)  # before the checkpoint that says it is done
+            state = epoch.run.state_dict()
+            writer.begin(path, state)
+            if untold is not None:
+                yield untold
+            untold = report
+            if _may_end(job, report):
+                writer.finish()
+                _stage(job, state, report, directory)
+                untold = None
+                yield report
+            if epoch.diverged:
+                return
+    except Exception:
+        if untold is not None and writer.is_writing:
+            writer.finish()
+            yield untold
+        raise
 
 
 def _tell_stored(job: Job, stored: dict[str, Any]) -> Iterator[Report]:
@@ -158,10 +184,14 @@ def _has_diverged(rows: list[dict[str, Any]]) -> bool:
     return bool(rows) and not math.isfinite(rows[-1]["loss_total"])
 
 
-def _stage_if_it_may_end(job: Job, stored: Mapping[str, Any], report: Report, directory: Path) -> None:
-    if report["end"] is not None or report["epoch"] in job.stops:
-        ids = {"study_id": job.study_id, "trial_id": job.trial_id, "job": job.job}
-        stage_rows(stored, directory, up_to=report["epoch"], **ids)
+def _stage(job: Job, stored: Mapping[str, Any], report: Report, directory: Path) -> None:
+    ids = {"study_id": job.study_id, "trial_id": job.trial_id, "job": job.job}
+    stage_rows(stored, directory, up_to=report["epoch"], **ids)
+
+
+def _may_end(job: Job, report: Report) -> bool:
+    """Whether the planner may end the job at this report: only then are its rows looked for."""
+    return report["end"] is not None or report["epoch"] in job.stops
 
 
 def _store_teacher(job: Job, epoch: Epoch) -> None:

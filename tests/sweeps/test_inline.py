@@ -124,7 +124,7 @@ def test_a_trial_says_why_it_stopped_and_how_it_computed(undisturbed):
         assert sorted(reasons, key=str) == [None, "arm_done", "arm_done"]
     rows = _rows(undisturbed, "trials")
     assert {row["stop_reason"] for row in rows if row["status"] != "stopped"} == {None}
-    assert {(row["precision"], row["memory_format"]) for row in rows} == {("float32", "contiguous")}
+    assert {(row["precision"], row["memory_format"]) for row in rows} == {("float32", "channels_last")}
 
 
 def test_a_trials_settings_hold_what_was_searched_of_the_training_too(undisturbed):
