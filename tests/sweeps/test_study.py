@@ -278,6 +278,46 @@ def test_an_arm_with_nothing_to_search_is_warned_about():
     assert not any(warning.startswith("methods.kd") for warning in found.warnings)
 
 
+WORKERS = WHOLE + "resources: {workers: 4}\n"
+IDLE = (
+    "resources.workers: 4 have no effect: digits is in memory, and its views are gathered from there; leave workers out"
+)
+
+
+def test_processes_for_images_that_are_in_memory_are_warned_about():
+    assert IDLE in read(WORKERS).warnings
+    assert IDLE in read(change("epochs: 9", "epochs: 9, image_size: 8", WORKERS)).warnings  # digits are 8x8
+    assert not any("workers" in warning for warning in read(WHOLE).warnings)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("epochs: 9", "epochs: 9, augment: resized_crop_flip"),
+        ("epochs: 9", "epochs: 9, rand_augment: 1"),
+        ("epochs: 9", "epochs: 9, erasing: 0.25"),
+        ("epochs: 9", "epochs: 9, image_size: 16"),
+        ("epochs: 3", "epochs: 3, rand_augment: 1"),  # of the teachers
+        ("name: digits", "name: tests.kdtrain.thousand:Thousand"),  # a user's own: how it lies is seen when it is read
+    ],
+)
+def test_processes_for_images_that_some_network_sees_transformed_are_not_warned_about(old, new):
+    text = change(old, new, WORKERS)
+    text = change("validation: 400", "validation: 1000", text) if "Thousand" in new else text
+    assert not any("workers" in warning for warning in read(text).warnings)
+
+
+@pytest.mark.parametrize(
+    ("name", "warned"),
+    [("cifar10", True), ("cifar100", True), ("fashion_mnist", True), ("mnist", True), ("svhn", True),
+     ("tiny_imagenet", False), ("imagenet", False)],
+)
+def test_which_data_sets_are_in_memory_is_known_before_they_are_read(name, warned):
+    text = change("name: digits, validation: 400", f"name: {name}", change("  lr: {log: [1e-2, 0.2]}\n", "", WORKERS))
+    text = change("fix: {recipe: small, epochs: 9}", "fix: {recipe: small, epochs: 9, augment: crop, padding: 1}", text)
+    assert any(warning.startswith("resources.workers: ") for warning in read(text).warnings) == warned
+
+
 # Finding a study
 
 
