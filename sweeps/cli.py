@@ -147,9 +147,9 @@ def plan(
     from sweeps import study as studies
     from sweeps.cost import estimate_cost, find_seconds_per_epoch
     from sweeps.cost_table import build_cost_table, to_json
-    from sweeps.launch import list_begun, list_stored, show_warnings
+    from sweeps.launch import TABLES, list_begun, list_stored, show_warnings
 
-    found = studies.load(study).at(device=device)
+    found = studies.load(study).at(device=device, tables_dir=results / TABLES)
     show_warnings(found, _messages())
     cost = estimate_cost(found, find_seconds_per_epoch(list_begun(results)), stored=list_stored(found, results))
     if as_json:

@@ -19,14 +19,15 @@ from torch import nn
 from analysis import tables
 from kdtrain.config import TrialConfig
 from kdtrain.evaluate import BATCH, predict
-from kdtrain.feed import Fed
+from kdtrain.feed import Fed, GatheredFeed, StreamedFeed, build_feed
 from kdtrain.images import DataInfo, Images, Split, load_info_of
 from kdtrain.method import asks_teacher, build_method
 from kdtrain.model import build_model, without_first_weights
-from kdtrain.run import Run, assemble_run, prepare_device
+from kdtrain.run import assemble_run, prepare_device
 from kdtrain.train import train_on_batch
 from sweeps.asha import is_immune
 from sweeps.study import Arm, Study, Teacher
+from sweeps.table_cost import SecondsPerImage, TableCost, estimate_tables, measure_seconds_per_image
 
 SecondsPerEpoch = Callable[[TrialConfig], float]
 _KEY = ("data", "student", "teacher", "method")  # an epoch's seconds depend on these and on the number of images
@@ -81,6 +82,7 @@ class Cost:
     arms: tuple[ArmCost, ...]
     teachers: tuple[TeacherCost, ...]
     imported: tuple[str, ...] = ()      # models of the teachers that are not trained
+    tables: tuple[TableCost, ...] = ()  # what filling the teacher tables takes
 
     @property
     def trials(self) -> int:
@@ -97,19 +99,32 @@ class Cost:
 
     @property
     def seconds_low(self) -> float:
-        return sum(arm.seconds_low for arm in self.arms) + sum(teacher.seconds for teacher in self.teachers)
+        return sum(arm.seconds_low for arm in self.arms) + self._shared_seconds
 
     @property
     def seconds_high(self) -> float:
-        return sum(arm.seconds_high for arm in self.arms) + sum(teacher.seconds for teacher in self.teachers)
+        return sum(arm.seconds_high for arm in self.arms) + self._shared_seconds
+
+    @property
+    def _shared_seconds(self) -> float:
+        return sum(found.seconds for found in (*self.teachers, *self.tables))
 
     @property
     def _teacher_epochs(self) -> int:
         return sum(teacher.epochs for teacher in self.teachers)
 
 
-def estimate_cost(study: Study, seconds_per_epoch: SecondsPerEpoch, *, stored: Iterable[str] = ()) -> Cost:
-    """The study's cost. Teachers whose id is in `stored` are not trained again, imported ones never."""
+def estimate_cost(
+    study: Study,
+    seconds_per_epoch: SecondsPerEpoch,
+    *,
+    stored: Iterable[str] = (),
+    seconds_per_image: SecondsPerImage = measure_seconds_per_image,
+) -> Cost:
+    """The study's cost. Teachers whose id is in `stored` are not trained again, imported ones never.
+
+    seconds_per_image: of a trial's teacher, for what a table holds.
+    """
     stored = set(stored)
     return Cost(
         arms=tuple(_estimate_arm(study, arm, seconds_per_epoch) for arm in study.arms),
@@ -119,6 +134,7 @@ def estimate_cost(study: Study, seconds_per_epoch: SecondsPerEpoch, *, stored: I
             if teacher.teacher_id not in stored and teacher.origin is None
         ),
         imported=tuple(teacher.config.student for teacher in study.teachers if teacher.origin is not None),
+        tables=tuple(estimate_tables(study, seconds_per_image)),
     )
 
 
@@ -177,22 +193,26 @@ def measure_seconds_per_epoch(config: TrialConfig) -> float:
 
     The time to make batches is hidden behind training where other processes make them, as far as it goes. On a CPU few
     images tell what a large batch would take: 1,024 of ImageNet would take minutes, and more memory than there is.
+    What a teacher table holds of the epoch is left out: the trials share it.
     """
     info = load_info_of(config)
     timed = replace(config, workers=0, batch_size=_count_timed(config.batch_size, config, info))
     workers, share = config.workers, timed.batch_size / config.batch_size
     with torch.random.fork_rng():
         run = assemble_run(timed, _draw_images(timed, info), teacher=_build_teacher(config, info))
-        fed = _read_batch(run)
+        fed = _read_batch(run.feed)
         moment = {"epoch": 1, "progress": 0.0, "generator": torch.Generator()}
-        feed_seconds = _time(lambda: _read_batch(run), run.device)
+        feed = build_feed(run.images, timed, run.device, None)
+        feed_seconds = _time(lambda: _read_batch(feed), run.device)
         train_seconds = _time(lambda: train_on_batch(run, fed, **moment), run.device)
         predict_seconds = _time(lambda: predict(run.network, run.images.test, info), run.device)
     step_seconds = max(train_seconds, feed_seconds / workers) if workers else train_seconds + feed_seconds
     step_seconds /= share
     steps = math.ceil(count_train_images(config, info) / config.batch_size)
     measured = 0 if config.train_on == "train+validation" else config.validation
-    return steps * step_seconds + measured / len(run.images.test) * predict_seconds
+    is_asked_by_epoch = run.teacher is not None and run.teacher.is_by_epoch and config.tables_dir is None
+    asked = steps * config.batch_size * measure_seconds_per_image(config) if is_asked_by_epoch else 0.0
+    return steps * step_seconds + measured / len(run.images.test) * predict_seconds + asked
 
 
 def _count_timed(wanted: int, config: TrialConfig, info: DataInfo) -> int:
@@ -203,9 +223,9 @@ def _count_timed(wanted: int, config: TrialConfig, info: DataInfo) -> int:
     return min(wanted, max(2, _TIMED_PIXELS // (height * width)))
 
 
-def _read_batch(run: Run) -> Fed:
-    """The one batch of the run's first epoch."""
-    ((_, fed),) = run.feed.read_epoch(1)
+def _read_batch(feed: GatheredFeed | StreamedFeed) -> Fed:
+    """The one batch of the first epoch."""
+    ((_, fed),) = feed.read_epoch(1)
     return fed
 
 

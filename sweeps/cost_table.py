@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeps.cost import ArmCost, Cost
-from sweeps.figures import format_range, format_seconds
+from sweeps.figures import format_bytes, format_range, format_seconds
 
 _TOTALS = ("trials", "epochs_low", "epochs_high", "seconds_low", "seconds_high")
 
@@ -21,11 +21,12 @@ def to_json(cost: Cost) -> dict[str, Any]:
         "arms": [asdict(arm) | {"seconds_low": arm.seconds_low, "seconds_high": arm.seconds_high} for arm in cost.arms],
         "teachers": [asdict(teacher) | {"seconds": teacher.seconds} for teacher in cost.teachers],
         "imported": list(cost.imported),
+        "tables": [asdict(table) for table in cost.tables],
     }
 
 
 def build_cost_table(cost: Cost) -> Table:
-    """A row for each teacher that has to be trained or is imported and each arm, and their sum."""
+    """A row for each teacher that is trained or imported, each teacher table and each arm, and their sum."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("arm or teacher", no_wrap=True)
     for name in ("trials + repeats", "epochs", "time on one slot"):
@@ -34,6 +35,9 @@ def build_cost_table(cost: Cost) -> Table:
         table.add_row(Text(f"teacher {model}, imported"), "0", "0", "-")
     for teacher in cost.teachers:
         table.add_row(Text(f"teacher {teacher.model}"), "1", f"{teacher.epochs:,}", format_seconds(teacher.seconds))
+    for found in cost.tables:
+        table.add_row(Text(f"table of {found.model}, {format_bytes(found.num_bytes)}"), "-", "-",
+                      format_seconds(found.seconds))
     for arm in cost.arms:
         table.add_row(*_build_row(arm))
     table.add_row(

@@ -131,3 +131,47 @@ def test_seconds_come_from_an_earlier_study_of_the_same_models_and_method(tmp_pa
     assert find(taught) == pytest.approx(30.0)
     assert find(taught) == pytest.approx(30.0)
     assert timed == ["kd"]                     # once
+
+
+PLANNED = change("recipe: small, epochs: 9", "recipe: small, epochs: 9, augment: crop, padding: 1")
+
+
+def plan_tables(text):
+    study = read(text).at(tables_dir="somewhere")
+    return cost.estimate_cost(study, lambda config: 0.0, seconds_per_image=lambda config: 0.001).tables
+
+
+def test_a_table_holds_the_different_views_that_are_expected_of_so_many_draws():
+    """Two arms a pair ask: nine epochs that the search shares, two repeats of nine in each: 45 draws of 9 views.
+
+    Repeats train on all 700 images; 400 held-out ones and 1,097 of test are asked as they are. A cell is a number of 8
+    bytes and ten logits of 4.
+    """
+    cells = round(700 * 9 * (1 - (8 / 9) ** 45)) + 400 + 1097
+    assert [(table.model, table.cells, table.num_bytes) for table in plan_tables(PLANNED)] == [
+        ("wrn_16_1", cells, 48 * cells), ("resnet20", cells, 48 * cells),
+    ]
+    assert plan_tables(PLANNED)[0].seconds == pytest.approx(cells / 1000)
+
+
+@pytest.mark.parametrize(("line", "draws"), [
+    ("views: shared", 9),
+    ("views: {tune: own}", 2 * 20 + 2 * 2 * 9),
+    ("views: {tune: own, repeat: shared}", 2 * 20 + 9),
+])
+def test_sharing_views_makes_a_table_smaller(line, draws):
+    assert plan_tables(PLANNED + line)[0].cells == round(700 * 9 * (1 - (8 / 9) ** draws)) + 400 + 1097
+
+
+def test_a_table_is_bounded_and_there_is_none_where_it_is_off_or_views_have_no_number():
+    assert plan_tables(PLANNED + "teacher_table: {max_bytes: 1000}")[0].num_bytes == 1000
+    assert plan_tables(PLANNED + "teacher_table: off") == ()
+    assert plan_tables(change("augment: crop, padding: 1", "augment: resized_crop_flip", PLANNED)) == ()
+
+
+def test_an_epoch_without_a_table_is_planned_with_its_pass_of_the_teacher(monkeypatch):
+    monkeypatch.setattr(cost, "measure_seconds_per_image", lambda config: 1000.0)
+    study = read(change("recipe: small, epochs: 9", "recipe: small, epochs: 9, batch_size: 8"))
+    taught = study.trial_config(study.arms[2], {}, seed=0, stage="tune")
+    tabled = study.at(tables_dir="somewhere").trial_config(study.arms[2], {}, seed=0, stage="tune")
+    assert cost.measure_seconds_per_epoch(taught) > 300_000 > cost.measure_seconds_per_epoch(tabled)
