@@ -54,7 +54,7 @@ def train(config: TrialConfig, checkpoint: Path | dict[str, Any] | None = None) 
         run.load_state_dict(checkpoint)
     for epoch in range(run.epoch + 1, config.epochs + 1):
         clock = _Clock()
-        row = _train_one_epoch(run, epoch)
+        row = train_one_epoch(run, epoch)
         diverged = not math.isfinite(row["loss_total"])
         row |= _validate(run)
         run.keep_if_best(epoch, row["val_top1"])
@@ -68,7 +68,8 @@ def train(config: TrialConfig, checkpoint: Path | dict[str, Any] | None = None) 
         yield Epoch(row=row, test=test, diverged=diverged, run=run)
 
 
-def _train_one_epoch(run: Run, epoch: int) -> dict[str, Any]:
+def train_one_epoch(run: Run, epoch: int) -> dict[str, Any]:
+    """The epoch's steps; its row as far as training tells it."""
     config = run.config
     torch.manual_seed(derive_seed(config.seed, epoch, "modules"))  # for dropout and the like
     method_generator = make_generator(config.seed, epoch, "method")
