@@ -89,7 +89,7 @@ TRIALS = (
     Column("config_hash", "string", "", "hash of the trial's configuration"),
     Column("checkpoint", "string", "", "final weights: path relative to the study's directory; null where not kept"),
     Column("error_type", "string", "", "kind of failure; null where there was none"),
-    Column("error_text", "string", "", "its message"),
+    Column("error_text", "string", "", "its message; a warning where the trial came to its end all the same"),
 )
 
 EPOCHS = (

@@ -108,3 +108,14 @@ def test_gc_keeps_what_an_unfinished_study_needs(tmp_path, capsys, monkeypatch):
     assert '"removed": false' in kept.out
     assert '"tiny"' in kept.out
     assert len(list((tmp_path / "_teacher_tables").iterdir())) == 1
+
+
+def test_a_trial_whose_answers_found_no_room_says_so_in_its_row_and_is_none_the_worse(tmp_path, capsys):
+    (tmp_path / "tiny.yaml").write_text(TINY + "teacher_table: {max_bytes: 100}\n")
+    ran = run_here(capsys, "run", tmp_path / "tiny.yaml", "--results", tmp_path, "--executor", "inline")
+    assert ran.code == 0, ran.err
+    told = {row["method"]: set() for row in tables.read(tmp_path / "tiny", "trials").to_pylist()}
+    for row in tables.read(tmp_path / "tiny", "trials").to_pylist():
+        told[row["method"]].add((row["error_type"], (row["error_text"] or "nothing").partition(":")[0]))
+    assert told == {"ce": {(None, "nothing")}, "kd": {(None, "teacher table")}}
+    assert run_here(capsys, "check", tmp_path / "tiny").code == 0
