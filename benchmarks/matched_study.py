@@ -11,6 +11,7 @@ import torch
 
 from benchmarks.image_file import CIFAR_SIZED
 from kdtrain.model import build_model
+from kdtrain.weights_file import hash_file
 from sweeps import study as studies
 from sweeps.best import read_planner
 from sweeps.importing import import_teachers
@@ -23,7 +24,7 @@ DATA = "benchmarks.image_file:CIFAR_SIZED"
 _STUDY = """\
 study: pair
 data: {{name: "{data}", validation: {validation}, train_images: {images}}}
-teachers: {{"{teacher}": {{file: "{file}"}}}}
+teachers: {{"{teacher}": {{file: "{file}", sha256: {sha256}}}}}
 pairs: [{{teacher: "{teacher}", student: "{student}"}}]
 methods: [kd]
 tune: {{lr: {{log: [0.005, 0.1]}}}}
@@ -53,8 +54,8 @@ def write_study(folder: Path, *, teacher: str, student: str, size: Size) -> Path
     weights = folder / "teacher.pt"
     torch.save(draw_teacher(teacher).state_dict(), weights)
     file = folder / "study.yaml"
-    text = _STUDY.format(data=DATA, teacher=teacher, student=student, file=weights.name, **vars(size))
-    file.write_text(text)
+    named = {"teacher": teacher, "student": student, "file": weights.name, "sha256": hash_file(weights)}
+    file.write_text(_STUDY.format(data=DATA, **named, **vars(size)))
     return file
 
 
@@ -84,13 +85,14 @@ def store_teachers(study_file: Path, results: Path, *, data_root: Path) -> Path:
     return weights_dir
 
 
-def plan_usual(directory: Path, folder: Path, *, slots: int, workers: int) -> dict[str, Any]:
+def plan_usual(directory: Path, folder: Path, *, data_root: Path | None, slots: int, workers: int) -> dict[str, Any]:
     """What benchmarks/usual.py is asked to do: the trials of a finished study of ours.
 
     `folder`: where its teachers' weights lie, or will.
     """
     planner = read_planner(directory)
-    study, stop = planner.study, planner.study.stop
+    planner.study = study = planner.study.at(data_root=data_root)
+    stop = study.stop
     for teacher in study.teachers:
         if teacher.origin is not None:
             shutil.copyfile(directory.parent / WEIGHTS / teacher.teacher_id / "weights.pt",

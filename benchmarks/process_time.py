@@ -33,7 +33,7 @@ def run_command(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, lo
     began_at = time.time()
     with open(log, "w") as file:
         process = subprocess.Popen(command, env=env, cwd=cwd, stdout=file, stderr=subprocess.STDOUT)
-        with _Watch(process.pid) as watch:
+        with Watch(process.pid) as watch:
             code = process.wait()
         wall_seconds = time.time() - began_at
     if code:
@@ -41,8 +41,8 @@ def run_command(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, lo
     return Spent(began_at, wall_seconds, watch.cpu_seconds)
 
 
-class _Watch:
-    """Looks at a process and at all that come of it, until it is left."""
+class Watch:
+    """Looks at a process and at all that come of it, for as long as it is entered."""
 
     def __init__(self, root: int) -> None:
         self._root = root
@@ -50,7 +50,7 @@ class _Watch:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._look_often, daemon=True)
 
-    def __enter__(self) -> _Watch:
+    def __enter__(self) -> Watch:
         self._thread.start()
         return self
 
@@ -63,10 +63,10 @@ class _Watch:
         return sum(self._seconds.values())
 
     def _look_often(self) -> None:
-        while True:
+        self._look()
+        while not self._ended.wait(_EVERY_SECONDS):
             self._look()
-            if self._ended.wait(_EVERY_SECONDS):
-                return
+        self._look()
 
     def _look(self) -> None:
         there = {(pid, numbers[_STARTED]): numbers for pid, numbers in _read_processes()}

@@ -19,7 +19,7 @@ from sweeps.launch import WEIGHTS
 ROOT = Path(__file__).parents[1]
 
 _EPOCHS = """
-    SELECT stage, arm_id AS arm, number, epoch, t.lr, epoch_seconds, epoch(e.ended_at) AS ended_at
+    SELECT stage, arm_id AS arm, number, trial_id, epoch, epoch_seconds, epoch(e.ended_at) AS ended_at
     FROM epochs e JOIN trials t USING (study_id, trial_id)
 """
 
@@ -36,7 +36,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One run of a side. An epoch has its trial's stage, arm, number and lr, and epoch_seconds and ended_at."""
+    """One run of a side. Of an epoch: stage, arm, number and id of its trial, epoch_seconds, ended_at."""
 
     spent: Spent
     epochs: tuple[Mapping[str, Any], ...]

@@ -70,7 +70,7 @@ def run_in_turn(
         outcomes.setdefault("ours", []).append(outcome)
         for count in workers:
             usual = _make_empty(folder / f"usual-{count}")
-            plan = plan_usual(directory, usual, slots=slots, workers=count)
+            plan = plan_usual(directory, usual, data_root=case.data_root, slots=slots, workers=count)
             outcomes.setdefault(f"usual, {count} loading", []).append(run_usual(plan, usual))
     return outcomes
 

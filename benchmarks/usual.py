@@ -37,7 +37,7 @@ from kdtrain.torchvision_ops import torchvision
 
 Config = dict[str, Any]     # the fields of a TrialConfig as plain values
 Job = dict[str, Any]        # config; arm, teacher_file, save_as: each may be None
-Row = dict[str, Any]        # stage, arm, number, lr, and what a trial tells after an epoch
+Row = dict[str, Any]        # stage, arm, number, trial_id, and what a trial tells after an epoch
 
 _MEASURED_AT_ONCE = 256     # images, as ours measures them
 _TOLD = ("epoch", "loss", "val_top1", "test_top1", "epoch_seconds", "ended_at")
@@ -86,6 +86,14 @@ def load_teacher(model: str, file: Path, info: DataInfo) -> nn.Module:
     network = build_model(model, info.num_classes, info.channels)
     network.load_state_dict(torch.load(file, weights_only=True))
     return network.eval().requires_grad_(False)
+
+
+def build_optimizer(student: nn.Module, config: TrialConfig) -> torch.optim.Optimizer:
+    """SGD with Nesterov's momentum, or what the trial says of it."""
+    return torch.optim.SGD(
+        student.parameters(), lr=config.lr, momentum=config.momentum, nesterov=config.nesterov,
+        weight_decay=config.weight_decay,
+    )
 
 
 def compute_kd(
@@ -150,10 +158,7 @@ def train_trial(given: Mapping[str, Any]) -> None:
     loaders = build_loaders(config, images, workers=given["workers"])
     student = build_model(config.student, images.info.num_classes, images.info.channels)
     teacher = job["teacher_file"] and load_teacher(config.teacher, Path(job["teacher_file"]), images.info)
-    optimizer = torch.optim.SGD(
-        student.parameters(), lr=config.lr, momentum=config.momentum, nesterov=config.nesterov,
-        weight_decay=config.weight_decay,
-    )
+    optimizer = build_optimizer(student, config)
     steps = len(loaders["train"])
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: compute_lr(config, step / steps) / config.lr)
     for epoch in range(1, config.epochs + 1):
@@ -216,7 +221,8 @@ def list_rows(found: tune.ResultGrid, *, stage: str) -> list[Row]:
     rows = []
     for number, result in enumerate(found):
         job, told = result.config["job"], result.metrics_dataframe[list(_TOLD)]
-        known = {"stage": stage, "arm": job["arm"], "number": number, "lr": job["config"]["lr"]}
+        trial_id = TrialConfig(**job["config"]).trial_id
+        known = {"stage": stage, "arm": job["arm"], "number": number, "trial_id": trial_id}
         rows += [known | row for row in told.astype(object).where(told.notna(), None).to_dict("records")]
     return rows
 
