@@ -294,8 +294,10 @@ def test_sparing_norms_a_weight_decay_that_there_is_not_is_refused(old):
     ],
 )
 def test_norms_may_be_spared_a_weight_decay_that_only_some_trials_have(old, new):
-    found = read(change("recipe: small, epochs: 9", WITHOUT_DECAY, change(old, new)))
+    text = change("teachers: {recipe: small, ", "teachers: {", change(old, new))
+    found = read(change("recipe: small, epochs: 9", WITHOUT_DECAY, text))
     assert (found.fix["weight_decay"], found.fix["decay_norms"]) == (0.0, False)
+    assert (found.teachers[0].config.weight_decay, found.teachers[0].config.decay_norms) == (0.0, True)
 
 
 def test_a_teacher_that_is_trained_as_the_students_but_without_weight_decay_is_one_whether_norms_are_spared_or_not():
