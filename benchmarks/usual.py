@@ -96,6 +96,13 @@ def build_optimizer(student: nn.Module, config: TrialConfig) -> torch.optim.Opti
     )
 
 
+def build_scheduler(
+    optimizer: torch.optim.Optimizer, config: TrialConfig, *, steps: int
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """The trial's learning rate, step by step. steps: of an epoch."""
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: compute_lr(config, step / steps) / config.lr)
+
+
 def compute_kd(
     student_BC: Tensor, teacher_BC: Tensor, label_B: Tensor, *, temperature: float, weight: float
 ) -> Tensor:
@@ -159,8 +166,7 @@ def train_trial(given: Mapping[str, Any]) -> None:
     student = build_model(config.student, images.info.num_classes, images.info.channels)
     teacher = job["teacher_file"] and load_teacher(config.teacher, Path(job["teacher_file"]), images.info)
     optimizer = build_optimizer(student, config)
-    steps = len(loaders["train"])
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: compute_lr(config, step / steps) / config.lr)
+    scheduler = build_scheduler(optimizer, config, steps=len(loaders["train"]))
     for epoch in range(1, config.epochs + 1):
         start = time.perf_counter()
         how = {"teacher": teacher, "optimizer": optimizer, "scheduler": scheduler}

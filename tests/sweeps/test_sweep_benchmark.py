@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, RandomSampler, SequentialSampler, TensorDataset
 
 from benchmarks import matched_study, sides, sweep, usual
 from benchmarks.image_file import CIFAR_SIZED
@@ -22,6 +22,7 @@ from benchmarks.process_time import Spent, Watch, run_command
 from benchmarks.random_trials import TINY_PAIR, build_trial, draw_images, read_endlessly
 from benchmarks.sides import Case, Outcome
 from kdtrain.augment import Augment, normalise
+from kdtrain.config import TrialConfig
 from kdtrain.images import Split
 from kdtrain.optim import compute_lr, set_lr
 from kdtrain.randomness import make_generator
@@ -83,6 +84,44 @@ def test_a_picture_of_the_usual_way_is_a_view_of_ours(augment, channels):
         found += [next(view for view, ours_CHW in enumerate(ours_BCHW) if torch.equal(ours_CHW, image_CHW))]
         assert label == 7
     assert len(set(found)) == {"crop_flip": 18, "crop": 9, "none": 1}[augment]
+
+
+def test_the_usual_way_shuffles_and_augments_train_images_alone():
+    config = TrialConfig(data="any", student="any", batch_size=16, augment="crop_flip", padding=4)
+    images = draw_images(64)
+    loaders = usual.build_loaders(config, replace(images, val=images.test), workers=1)
+    steps = {name: [type(step).__name__ for step in loader.dataset.transform.transforms]
+             for name, loader in loaders.items()}
+    assert steps == {
+        "train": ["RandomCrop", "RandomHorizontalFlip", "ToTensor", "Normalize"],
+        "val": ["ToTensor", "Normalize"], "test": ["ToTensor", "Normalize"],
+    }
+    crop = loaders["train"].dataset.transform.transforms[0]
+    assert (crop.padding, crop.size, loaders["train"].batch_size) == (4, (32, 32), 16)
+    assert [type(loader.sampler) for loader in loaders.values()] == [
+        RandomSampler, SequentialSampler, SequentialSampler]
+    assert {loader.num_workers for loader in loaders.values()} == {1}
+
+
+def test_the_usual_way_has_the_rate_of_ours_at_every_step():
+    """A cosine over 2 epochs of 4 steps: 0.1 at first, half of it in the middle, 0.1 (1 - cos(pi/8)) / 2 at the end."""
+    config = TrialConfig(data="any", student="any", lr=0.1, epochs=2, schedule="cosine")
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=config.lr)
+    scheduler, rates = usual.build_scheduler(optimizer, config, steps=4), []
+    for _ in range(8):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    assert [rates[0], rates[4], rates[7]] == pytest.approx([0.1, 0.05, 0.0038060233])
+
+
+def test_the_usual_teacher_is_the_stored_one_and_never_trained(tmp_path):
+    torch.save(matched_study.draw_teacher("resnet8(width=1)").state_dict(), tmp_path / "teacher.pt")
+    teacher = usual.load_teacher("resnet8(width=1)", tmp_path / "teacher.pt", CIFAR_SIZED.INFO)
+    assert not teacher.training
+    assert not any(parameter.requires_grad for parameter in teacher.parameters())
+    stored = matched_study.draw_teacher("resnet8(width=1)").state_dict()
+    assert all(torch.equal(tensor, stored[name]) for name, tensor in teacher.state_dict().items())
 
 
 # ------------------------------------------------------------------------------------------------- many trials
