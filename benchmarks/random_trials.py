@@ -82,7 +82,7 @@ def build_trial(pair: Pair, images: Images, *, batch: int, precision: str, devic
     teacher = build_model(pair.teacher, images.info.num_classes, images.info.channels)
     run = assemble_run(config, images, teacher=teacher.eval().requires_grad_(False))
     run.student.train()
-    return replace(run, feed=build_feed(run.images, config, run.device, None))
+    return replace(run, feed=build_feed(run.images, config, run.device))
 
 
 def recall_teacher(run: Run) -> Run:

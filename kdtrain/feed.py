@@ -108,7 +108,7 @@ class StreamedFeed:
 
 
 def build_feed(
-    images: Images, config: TrialConfig, device: torch.device, teacher: TeacherPass | None
+    images: Images, config: TrialConfig, device: torch.device, teacher: TeacherPass | None = None
 ) -> GatheredFeed | StreamedFeed:
     """The trial's own feed."""
     if not is_gathered(images, config):

@@ -116,14 +116,17 @@ def passes_gate(val_top1: float | None, gate: float | None) -> bool:
 
 
 def load_teacher(weights_dir: Path, teacher_id: str, info: DataInfo) -> nn.Module:
-    """The frozen network, in evaluation mode. Raises ValueError when it is missing or altered."""
+    """The frozen network, in evaluation mode and in the layout that networks train in: another has other last bits.
+
+    Raises ValueError when it is missing or altered.
+    """
     if not has_teacher(weights_dir, teacher_id):
         hint = "a study trains or imports its teachers first"
         raise ValueError(f"{weights_dir}: no teacher {teacher_id}\n\nhint: {hint}")
     card = read_card(weights_dir, teacher_id)
     model = build_model(without_first_weights(card["model"]), info.num_classes, info.channels)
     model.load_state_dict(torch.load(weights_dir / teacher_id / "weights.pt", map_location="cpu", weights_only=True))
-    return model.eval().requires_grad_(False)
+    return model.to(memory_format=torch.channels_last).eval().requires_grad_(False)
 
 
 def _write_durably(path: Path, text: str) -> None:

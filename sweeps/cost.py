@@ -202,7 +202,7 @@ def measure_seconds_per_epoch(config: TrialConfig) -> float:
         run = assemble_run(timed, _draw_images(timed, info), teacher=_build_teacher(config, info))
         fed = _read_batch(run.feed)
         moment = {"epoch": 1, "progress": 0.0, "generator": torch.Generator()}
-        feed = build_feed(run.images, timed, run.device, None)
+        feed = build_feed(run.images, timed, run.device)
         feed_seconds = _time(lambda: _read_batch(feed), run.device)
         train_seconds = _time(lambda: train_on_batch(run, fed, **moment), run.device)
         predict_seconds = _time(lambda: predict(run.network, run.images.test, info), run.device)

@@ -10,7 +10,10 @@ from kdtrain.__main__ import main
 from kdtrain.config import TrialConfig
 from tests.kdtrain.trials import make_config
 
-PLACE = {"device": "cuda:1", "data_root": "/data", "download": True, "weights_dir": "/weights", "workers": 2}
+PLACE = {
+    "device": "cuda:1", "data_root": "/data", "download": True, "weights_dir": "/weights", "workers": 2,
+    "tables_dir": "/tables", "table_bytes": 10**9,
+}
 LOOK = {"measure_test": True, "test_curve": True}
 OTHER = {
     "data": "cifar10", "student": "resnet20", "method": "kd", "settings": {"weight": 2.0}, "validation": 300,
@@ -20,6 +23,7 @@ OTHER = {
     "deterministic": True, "image_size": 16, "rand_augment": 2, "rand_magnitude": 5, "erasing": 0.25, "mixup": 0.8,
     "cutmix": 1.0, "mix_probability": 0.5, "label_smoothing": 0.1, "min_lr": 1e-5, "poly_power": 2.0,
     "optimizer": "adamw", "decay_norms": False, "clip_norm": 5.0, "precision": "bf16",
+    "view_seed": 1,
 }
 
 

@@ -22,6 +22,7 @@ _STUDY = dedent("""\
     stop: {{rule: {rule}, budgets: {budgets}, eta: {eta}, grace: {grace}, immune: {immune}}}
     repeat: {{seeds: {seeds}, train_on: train, epoch: last}}
     failure: {{retries: {retries}, max_failed_fraction: {max_failed}}}
+    views: {{tune: {views}}}
     """)
 
 
@@ -31,7 +32,7 @@ def make_study(**changes):
     gaps = {
         "methods": "ce, kd", "epochs": 9, "sampler": "random", "trials": 9, "seed": 0, "rule": "asha",
         "budgets": "truncate", "eta": 3, "grace": 1, "immune": 0.0, "seeds": 1, "retries": 1, "max_failed": 1.0,
-        "gate": 0.0,
+        "gate": 0.0, "views": "shared",
     }
     return study.parse(_STUDY.format(**gaps | changes), "replayed.yaml").at(weights_dir="nowhere")
 

@@ -117,11 +117,12 @@ def test_plan_shows_a_row_an_arm_and_their_sum(capsys, study_file: Path):
     lines = run_here(capsys, "plan", "tiny.yaml", "--device", "cpu").out.splitlines()
     assert lines[0].split() == ["arm", "or", "teacher", "trials", "+", "repeats", "epochs", "time", "on", "one", "slot"]
     assert lines[1].startswith("teacher resnet8(width=2)")
-    assert [line.split()[:5] for line in lines[2:4]] == [
+    assert lines[2].startswith("table of resnet8(width=2), 100 kB")
+    assert [line.split()[:5] for line in lines[3:5]] == [
         ["digits/none/resnet8(width=1)/ce", "3", "+", "2", "11"],
         ["digits/resnet8(width=2)/resnet8(width=1)/kd", "3", "+", "2", "11"],
     ]
-    assert lines[4].split()[:3] == ["all", "11", "24"]
+    assert lines[5].split()[:3] == ["all", "11", "24"]
 
 
 def test_a_locked_study_is_told_with_its_owner(capsys, study_file: Path, begun: Path):
