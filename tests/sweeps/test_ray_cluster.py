@@ -22,7 +22,7 @@ from tests.sweeps import studies_on_disk as disk
 folder, lose = Path(sys.argv[1]), sys.argv[2] == "lose"
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
 node = cluster.add_node(num_cpus=1)
-text = disk.TINY.replace("epochs: 2, warmup_epochs: 0, batch", "epochs: 30, warmup_epochs: 0, batch")
+text = disk.TINY.replace("epochs: 2, warmup_epochs: 0, batch", "epochs: 60, warmup_epochs: 0, batch")
 driver, directory = disk.open_driver(folder, text)
 slots = []
 
