@@ -23,7 +23,7 @@ from kdtrain.config import TrialConfig
 from kdtrain.environment import name_processor
 from kdtrain.evaluate import BATCH, predict
 from kdtrain.images import Images, Split, fingerprint_data
-from kdtrain.method import build_method
+from kdtrain.method import asks_teacher, build_method
 from kdtrain.precision import autocast
 from kdtrain.teacher_table import TeacherTable, open_table
 from kdtrain.teachers import load_teacher, read_card
@@ -59,9 +59,7 @@ class TeacherPass:
     @cached_property
     def is_by_epoch(self) -> bool:
         """Whether the loop asks of an epoch at once."""
-        needs = build_method(self._config.method, self._config.settings).needs
-        is_mixed = self._config.mixup > 0 or self._config.cutmix > 0
-        return self._augment is not None and not (is_mixed or needs.pooled or needs.maps)
+        return self._augment is not None and wants_logits_of_views(self._config)
 
     @property
     def kind(self) -> Literal["live", "table"]:
@@ -124,6 +122,14 @@ class TeacherPass:
     @cached_property
     def _num_train(self) -> int:
         return fingerprint_data(self._config)[1] if self._tables else 0
+
+
+def wants_logits_of_views(config: TrialConfig) -> bool:
+    """Whether the trial wants no more of a teacher than logits, of views that have numbers and are not mixed."""
+    needs = build_method(config.method, config.settings).needs
+    is_mixed = config.mixup > 0 or config.cutmix > 0
+    wants_logits = asks_teacher(needs) and not (needs.pooled or needs.maps)
+    return wants_logits and not is_mixed and count_views(config) is not None
 
 
 def is_gathered(images: Images, config: TrialConfig) -> bool:

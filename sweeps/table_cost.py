@@ -12,10 +12,10 @@ from kdtrain.augment import count_views
 from kdtrain.config import TrialConfig
 from kdtrain.evaluate import BATCH
 from kdtrain.images import DataInfo, load_info_of
-from kdtrain.method import asks_teacher, build_method
 from kdtrain.model import build_model, without_first_weights
 from kdtrain.run import prepare_device
-from sweeps.study import Arm, Study
+from kdtrain.teacher_pass import wants_logits_of_views
+from sweeps.study import Study
 
 SecondsPerImage = Callable[[TrialConfig], float]
 _CELL_BYTES = 8             # of a cell's number; its logits take 4 bytes a class
@@ -38,11 +38,13 @@ def estimate_tables(study: Study, seconds_per_image: SecondsPerImage) -> Iterato
     if study.tables_dir is None:
         return
     for teacher in study.teachers:
-        arms = [arm for arm in study.arms if arm.teacher_id == teacher.teacher_id and _is_tabled(study, arm)]
-        if arms:
-            config = study.trial_config(arms[0], {}, seed=study.seed, stage="tune")
+        taught = [arm for arm in study.arms if arm.teacher_id == teacher.teacher_id]
+        configs = [study.trial_config(arm, {}, seed=study.seed, stage="tune") for arm in taught]
+        configs = [config for config in configs if wants_logits_of_views(config)]
+        if configs:
+            config = configs[0]
             info = load_info_of(config)
-            cells = _expect_cells(study, len(arms), config, info)
+            cells = _expect_cells(study, len(configs), config, info)
             size = _CELL_BYTES + 4 * info.num_classes
             num_bytes = min(cells * size, study.teacher_table.max_bytes)
             yield TableCost(
@@ -63,13 +65,6 @@ def measure_seconds_per_image(config: TrialConfig) -> float:
         started = time.perf_counter()
         teacher(image_BCHW).sum().item()
         return (time.perf_counter() - started) / count
-
-
-def _is_tabled(study: Study, arm: Arm) -> bool:
-    config = study.trial_config(arm, {}, seed=study.seed, stage="tune")
-    needs = build_method(config.method, config.settings).needs
-    is_mixed = config.mixup > 0 or config.cutmix > 0
-    return asks_teacher(needs) and not (needs.pooled or needs.maps or is_mixed) and count_views(config) is not None
 
 
 def _expect_cells(study: Study, arms: int, config: TrialConfig, info: DataInfo) -> int:
