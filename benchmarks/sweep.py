@@ -149,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path, metavar="WORK", help="a folder for everything that is written")
     parser.add_argument("cases", nargs="*", metavar="CASE", default=CASES)
-    parser.add_argument("--images", type=int, default=512, help="to train on; the teacher is asked in batches of 256")
+    parser.add_argument("--images", type=int, default=512, help="to train on")
     parser.add_argument("--trials", type=int, default=32)
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--seeds", type=int, default=2)

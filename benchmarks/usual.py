@@ -39,7 +39,7 @@ Config = dict[str, Any]     # the fields of a TrialConfig as plain values
 Job = dict[str, Any]        # config; arm, teacher_file, save_as: each may be None
 Row = dict[str, Any]        # stage, arm, number, trial_id, and what a trial tells after an epoch
 
-_MEASURED_AT_ONCE = 256     # images, as ours measures them
+_MEASURED_AT_ONCE = 32      # images, as ours measures them on a CPU
 _TOLD = ("epoch", "loss", "val_top1", "test_top1", "epoch_seconds", "ended_at")
 
 

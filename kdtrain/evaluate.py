@@ -17,7 +17,6 @@ from kdtrain.images import DataInfo, Files, Split
 from kdtrain.stream import stream
 from kdtrain.transforms import build_measuring_transform
 
-BATCH = 256  # images a forward pass; one fixed size, since the size may change the last bit of a logit
 _BINS = 15   # of confidence, as in Guo et al. 2017, arXiv:1706.04599
 
 
@@ -45,6 +44,13 @@ def measure(
     )
 
 
+def choose_batch(device: torch.device) -> int:
+    """The images of a forward pass that only measures. One fixed size on each kind of device, since the size may change
+    the last bit of a logit. On a CPU the layers of many images leave the cache.
+    """
+    return 32 if device.type == "cpu" else 256
+
+
 @torch.no_grad()
 def predict(model: nn.Module, split: Split | Files, info: DataInfo, *, workers: int = 0) -> Tensor:
     """Logits of every image, float32 (N, C), on the CPU. workers: processes that decode and resize, where there is
@@ -60,11 +66,12 @@ def predict(model: nn.Module, split: Split | Files, info: DataInfo, *, workers: 
 
 def _read_batches(split: Split | Files, info: DataInfo, device: torch.device, workers: int) -> Iterator[Tensor]:
     """The images in order, float32, standardised, at the size that networks see."""
+    batch_size = choose_batch(device)
     if isinstance(split, Split) and tuple(split.image_NCHW.shape[2:]) == info.size:
-        for image_BCHW in split.image_NCHW.split(BATCH):
+        for image_BCHW in split.image_NCHW.split(batch_size):
             yield normalise(image_BCHW.to(device), info)
     else:
-        batches = torch.arange(len(split)).split(BATCH)
+        batches = torch.arange(len(split)).split(batch_size)
         transform = build_measuring_transform(info)
         yield from stream(split, batches, transform, info=info, device=device, workers=workers)
 

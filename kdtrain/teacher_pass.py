@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from kdtrain.augment import Augment, count_views, normalise
 from kdtrain.config import TrialConfig
 from kdtrain.environment import name_processor
-from kdtrain.evaluate import BATCH, predict
+from kdtrain.evaluate import choose_batch, predict
 from kdtrain.images import Images, Split, fingerprint_data
 from kdtrain.method import asks_teacher, build_method
 from kdtrain.precision import autocast
@@ -107,14 +107,15 @@ class TeacherPass:
         table = self._tables.get(precision)
         if table is None:
             return torch.cat(list(ask(torch.arange(len(index_N)))))
-        return table.fetch(index_N, view_N, ask)
+        return table.fetch(index_N, view_N, ask, batch_size=choose_batch(self._device))
 
     @torch.no_grad()
     def _ask(self, place_N: Tensor, gather: Callable[[Tensor], Tensor], *, precision: str) -> Iterator[Tensor]:
         """The live teacher's logits at these places. The last batch is padded: the size may change the last bit."""
-        for place_B in place_N.split(BATCH):
+        batch_size = choose_batch(self._device)
+        for place_B in place_N.split(batch_size):
             image_BCHW = gather(place_B)
-            padded_BCHW = F.pad(image_BCHW, (0, 0, 0, 0, 0, 0, 0, BATCH - len(place_B)))
+            padded_BCHW = F.pad(image_BCHW, (0, 0, 0, 0, 0, 0, 0, batch_size - len(place_B)))
             with autocast(precision, self._device):
                 logits_BC = self.network(padded_BCHW.contiguous(memory_format=torch.channels_last))
             yield logits_BC[: len(place_B)].float()

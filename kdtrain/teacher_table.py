@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import socket
@@ -35,6 +36,7 @@ Ask = Callable[[Tensor], Iterator[Tensor]]
 """Places among the cells asked for, int64 (N,) -> the teacher's logits of their views, float32 (B, C), in batches."""
 
 _CHUNK_CELLS = 2048        # computed and published together, at most; chosen by hand: seconds of a large teacher's work
+_CHUNKS = 16               # at least, of an epoch: trials that need the same cells share the work; chosen by hand
 _STALE_SECONDS = 60.0      # a claim not renewed for so long is a dead process's; a batch of a large teacher takes 10 s
 _POLL_SECONDS = 0.02       # between looks for a chunk that another process computes
 _LEFT_FREE_BYTES = 10**9   # of the disk: checkpoints need it more; chosen by hand
@@ -75,17 +77,17 @@ class TeacherTable:
         """What the chunks that this process knows of take on disk."""
         return _HEAD.itemsize * len(self._chunks) + self._num_rows * self._cell_bytes
 
-    def fetch(self, index_N: Tensor, view_N: Tensor, ask: Ask) -> Tensor:
+    def fetch(self, index_N: Tensor, view_N: Tensor, ask: Ask, *, batch_size: int) -> Tensor:
         """logits_NC, float32, on the CPU: what is stored is read; the rest is asked of the teacher, and stored.
 
-        No cell may be asked for twice at once.
+        No cell may be asked for twice at once. batch_size: cells that `ask` answers at once; a chunk is a multiple.
         """
         cell_N = (index_N.cpu() * self.num_views + view_N.cpu()).numpy()
         self._look_for_chunks()
         is_stored = self._row_of[cell_N] >= 0
         logits_NC = np.empty((len(cell_N), self.num_classes), dtype=np.float32)
         self._read(cell_N, np.flatnonzero(is_stored), logits_NC)
-        groups = list(_group(cell_N, np.flatnonzero(~is_stored), num_views=self.num_views))
+        groups = list(_group(cell_N, is_stored, batch_size=batch_size))
         while groups:
             left = [places for places in groups if not self._fill(cell_N, places, logits_NC, ask)]
             if len(left) == len(groups):  # others compute all of these
@@ -253,15 +255,17 @@ class _Claim:
         return host == socket.gethostname() and not Path("/proc", pid).exists()
 
 
-def _group(cell_N: np.ndarray, places: np.ndarray, *, num_views: int) -> Iterator[np.ndarray]:
-    """Places in groups, cells rising. A group ends at the same images whoever asks, so that trials that see the same
-    views want the same chunks and share the work."""
-    places = places[np.argsort(cell_N[places])]
-    block = cell_N[places] // (_CHUNK_CELLS * num_views)
+def _group(cell_N: np.ndarray, is_stored: np.ndarray, *, batch_size: int) -> Iterator[np.ndarray]:
+    """Places of the cells that are not stored, in groups, cells rising. A group begins and ends at the same cells for
+    all who ask for these N, whatever is stored by then: so they want the same chunks and share the work."""
+    num_batches = math.ceil(min(len(cell_N) / _CHUNKS, _CHUNK_CELLS) / batch_size)
+    size = max(num_batches, 1) * batch_size
+    order = np.argsort(cell_N)
     parts: list[np.ndarray] = []
-    for part in np.split(places, np.flatnonzero(np.diff(block)) + 1):
-        parts.append(part)
-        if sum(map(len, parts)) >= _CHUNK_CELLS // 2:  # where few are missing, blocks together: not a file for each
+    for start in range(0, len(order), size):
+        places = order[start : start + size]
+        parts.append(places[~is_stored[places]])
+        if sum(map(len, parts)) > size // 2:  # where few are missing, groups together: not a file for each
             yield np.concatenate(parts)
             parts = []
     if sum(map(len, parts)):

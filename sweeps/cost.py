@@ -18,7 +18,7 @@ from torch import nn
 
 from analysis import tables
 from kdtrain.config import TrialConfig
-from kdtrain.evaluate import BATCH, predict
+from kdtrain.evaluate import choose_batch, predict
 from kdtrain.feed import Fed, GatheredFeed, StreamedFeed, build_feed
 from kdtrain.images import DataInfo, Images, Split, load_info_of
 from kdtrain.method import asks_teacher, build_method
@@ -236,7 +236,7 @@ def _draw_images(config: TrialConfig, info: DataInfo) -> Images:
         image_NCHW = torch.randint(256, (count, info.channels, *info.size), dtype=torch.uint8)
         return Split(image_NCHW, torch.randint(info.num_classes, (count,)))
 
-    train, test = draw(config.batch_size), draw(_count_timed(BATCH, config, info))
+    train, test = draw(config.batch_size), draw(_count_timed(choose_batch(prepare_device(config)), config, info))
     return Images(info, train, val=None, test=test, split_hash="", train_index_N=torch.arange(config.batch_size))
 
 

@@ -10,7 +10,7 @@ import torch
 
 from kdtrain.augment import count_views
 from kdtrain.config import TrialConfig
-from kdtrain.evaluate import BATCH
+from kdtrain.evaluate import choose_batch
 from kdtrain.images import DataInfo, load_info_of
 from kdtrain.model import build_model, without_first_weights
 from kdtrain.run import prepare_device
@@ -56,7 +56,9 @@ def measure_seconds_per_image(config: TrialConfig) -> float:
     """The seconds that the trial's teacher takes for an image here, by one batch of noise after another."""
     info, device = load_info_of(config), prepare_device(config)
     height, width = info.size
-    count = BATCH if device.type != "cpu" else min(BATCH, max(2, _TIMED_PIXELS // (height * width)))
+    count = choose_batch(device)
+    if device.type == "cpu":
+        count = min(count, max(2, _TIMED_PIXELS // (height * width)))
     with torch.random.fork_rng(), torch.no_grad():
         teacher = build_model(without_first_weights(config.teacher), info.num_classes, info.channels)
         teacher = teacher.eval().to(device, memory_format=torch.channels_last)

@@ -1,5 +1,6 @@
 """A table gives what the teacher says, whoever fills it, however often, and whatever happens to its files."""
 
+import math
 import multiprocessing
 import os
 import resource
@@ -34,7 +35,7 @@ def fetch(table, index_N, view_N, *, wait=0.0):
         for place_B in place_N.split(100):
             time.sleep(wait)
             yield say(index_N[place_B], view_N[place_B])
-    return table.fetch(index_N, view_N, ask)
+    return table.fetch(index_N, view_N, ask, batch_size=100)
 
 
 def draw(seed, count=IMAGES):
@@ -87,6 +88,21 @@ def test_processes_with_the_same_views_share_the_work_to_the_cell(tmp_path):
     assert sum(count.read for count in counts) == 3 * 2 * IMAGES - len(distinct)
     for filler in fillers:
         filler.join()
+
+
+@pytest.mark.parametrize("count", [150, 1600, 4321])
+def test_who_comes_later_wants_the_chunks_that_are_left(tmp_path, count):
+    """Wherever others have got to: else what they compute now would be computed twice."""
+    index_N, view_N = draw(0, count)
+    fetch(open_in(tmp_path), index_N, view_N)
+    names = sorted(path.name for path in tmp_path.glob("*.chunk"))
+    assert len(names) == math.ceil(count / (100 * math.ceil(count / 1600)))  # a sixteenth, in batches of 100
+    for name in names[::3]:
+        (tmp_path / name).unlink()
+    later = open_in(tmp_path)
+    fetch(later, index_N, view_N)
+    assert sorted(path.name for path in tmp_path.glob("*.chunk")) == names
+    assert 0 < later.counts.computed < count or len(names) < 3
 
 
 def test_a_killed_filler_loses_no_more_than_its_chunk(tmp_path):
