@@ -21,13 +21,12 @@ def measure_fill(run: Run, *, num_images: int, rounds: int) -> Timing:
 
 def build_fill(run: Run, num_images: int) -> Call:
     """Asks the trial's teacher of the first images in random views; gathering the views is part of it."""
-    augment, train = Augment(run.config.augment, run.config.padding), run.images.train
-    padded_NCHW = augment.pad(train.image_NCHW[:num_images])
+    augment = Augment(run.config.augment, run.config.padding)
     index_N = run.images.train_index_N[:num_images]
     view_N = torch.randint(augment.num_views, (len(index_N),), device=run.device)
 
     def gather(place_B: Tensor) -> Tensor:
-        return normalise(augment.gather(padded_NCHW, place_B, view_N[place_B]), run.images.info)
+        return normalise(augment.gather(run.images.full.image_NCHW, index_N[place_B], view_N[place_B]), run.images.info)
 
     return lambda: run.teacher.read_views(index_N, view_N, gather)
 

@@ -68,7 +68,7 @@ def draw_images(count: int) -> Images:
     """So many train images, none held out."""
     data = RandomData(count)
     train, test = data.load()
-    return Images(info=data.INFO, train=train, val=None, test=test, split_hash="", train_index_N=torch.arange(count))
+    return Images(info=data.INFO, full=train, test=test, split_hash="", train_index_N=torch.arange(count))
 
 
 def build_trial(pair: Pair, images: Images, *, batch: int, precision: str, device: str) -> Run:

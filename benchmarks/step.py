@@ -79,7 +79,6 @@ def _build_tabled(run: Run, images: Images, folder: Path) -> Call:
 
 def _build_usual(run: Run, images: Images) -> Call:
     config, info = replace(run.config, settings={"temperature": 4.0, "weight": 0.9}), images.info
-    images = replace(images, val=images.test)
     loader = usual.build_loaders(config, images, workers=0)["train"]
     student, teacher = (build_model(name, info.num_classes, info.channels) for name in (config.student, config.teacher))
     optimizer = usual.build_optimizer(student, config)

@@ -60,11 +60,10 @@ def draw_views(pair: Pair, *, num_images: int, seed: int) -> Views:
     """Views that are a function of the seed."""
     run = build_trial(pair, draw_images(num_images), batch=64, precision="float32", device="cpu")
     augment, images = Augment(run.config.augment, run.config.padding), run.images
-    padded_NCHW = augment.pad(images.train.image_NCHW)
     view_N = augment.draw(num_images, torch.Generator().manual_seed(seed))
 
     def gather(place_B: Tensor) -> Tensor:
-        return normalise(augment.gather(padded_NCHW, place_B, view_N[place_B]), images.info)
+        return normalise(augment.gather(images.full.image_NCHW, place_B, view_N[place_B]), images.info)
 
     return Views(run, view_N, gather)
 

@@ -71,13 +71,14 @@ def build_transform(info: DataInfo, *, augment: str = "none", padding: int = 0) 
 
 
 def build_loaders(config: TrialConfig, images: Images, *, workers: int) -> dict[str, DataLoader]:
-    """Train, val and test."""
+    """Train, test, and val where images are held out."""
     train = build_transform(images.info, augment=config.augment, padding=config.padding)
     how = {"num_workers": workers, "persistent_workers": workers > 0}
     loaders = {"train": DataLoader(Pictures(images.train, train), config.batch_size, shuffle=True, **how)}
     for name in ("val", "test"):
-        pictures = Pictures(getattr(images, name), build_transform(images.info))
-        loaders[name] = DataLoader(pictures, _MEASURED_AT_ONCE, **how)
+        split = getattr(images, name)
+        if split is not None:
+            loaders[name] = DataLoader(Pictures(split, build_transform(images.info)), _MEASURED_AT_ONCE, **how)
     return loaders
 
 

@@ -2,7 +2,7 @@
 
 A view is a number. With p pixels of padding there are (2p + 1)^2 crops, and twice as many views with the flip:
 view = (flip * (2p + 1) + top) * (2p + 1) + left. Each equals torchvision's pad, crop and hflip bit for bit.
-B batch, N images, C channels, H and W height and width.
+B batch, N images, C channels, H and W height and width, P pixels of a view.
 """
 
 from __future__ import annotations
@@ -46,23 +46,18 @@ class Augment:
         border = self._offsets // 2
         return border * self._offsets + border
 
-    def pad(self, image_NCHW: Tensor) -> Tensor:
-        """The images with zeros around them, made once for all epochs; in channels_last, as `gather` reads them."""
-        border = self._offsets // 2
-        padded_NCHW = F.pad(image_NCHW, (border, border, border, border))
-        return padded_NCHW.contiguous(memory_format=torch.channels_last)
-
-    def gather(self, padded_NCHW: Tensor, index_B: Tensor, view_B: Tensor) -> Tensor:
+    def gather(self, image_NCHW: Tensor, index_B: Tensor, view_B: Tensor) -> Tensor:
         """image_BCHW, uint8, channels_last: view `view_B` of the images at `index_B`; all tensors on one device."""
-        offsets = self._offsets
-        height, width = (side - offsets + 1 for side in padded_NCHW.shape[2:])
+        offsets, border = self._offsets, self._offsets // 2
+        num_channels, height, width = image_NCHW.shape[1:]
+        padded_BCHW = F.pad(image_NCHW[index_B], (border, border, border, border))
         left_B, top_B, flip_B = view_B % offsets, view_B // offsets % offsets, view_B // offsets**2
         row_BH = top_B[:, None] + torch.arange(height, device=view_B.device)
         column_W = torch.arange(width, device=view_B.device)
         column_BW = left_B[:, None] + torch.where(flip_B[:, None] == 1, width - 1 - column_W, column_W)
-        padded_NHWC = padded_NCHW.permute(0, 2, 3, 1)  # a pixel's channels lie together: one copy fetches them
-        image_BHWC = padded_NHWC[index_B[:, None, None], row_BH[:, :, None], column_BW[:, None, :]]
-        return image_BHWC.permute(0, 3, 1, 2)
+        pixel_BP = (row_BH[:, :, None] * padded_BCHW.shape[3] + column_BW[:, None, :]).flatten(1)
+        image_BCP = padded_BCHW.flatten(2).gather(2, pixel_BP[:, None].expand(-1, num_channels, -1))
+        return image_BCP.view(-1, num_channels, height, width).contiguous(memory_format=torch.channels_last)
 
     @property
     def _offsets(self) -> int:

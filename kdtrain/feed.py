@@ -41,9 +41,7 @@ class GatheredFeed:
         """teacher: one that is asked of an epoch at once; None where there is none, or it is asked batch by batch."""
         self._info, self._config, self._device, self._teacher = images.info, config, device, teacher
         self._augment = Augment(config.augment, config.padding)
-        self._padded_NCHW = self._augment.pad(images.train.image_NCHW.to(device))
-        self._label_N = images.train.label_N.to(device)
-        self._index_N = images.train_index_N.to(device)
+        self._full, self._index_N = images.full.to(device), images.train_index_N.to(device)
 
     def read_epoch(self, epoch: int) -> Iterator[tuple[float, Fed]]:
         """The share of the epoch that is done, in [0, 1), and the next batch."""
@@ -53,7 +51,7 @@ class GatheredFeed:
         for step, place_B in enumerate(batches):
             yield step / len(batches), Fed(
                 image_BCHW=self._gather(place_B, view_N[place_B]),
-                label_B=self._label_N[place_B],
+                label_B=self._full.label_N[self._index_N[place_B]],
                 index_B=self._index_N[place_B],
                 view_B=view_N[place_B],
                 teacher_logits_BC=None if logits_NC is None else logits_NC[place_B],
@@ -64,7 +62,7 @@ class GatheredFeed:
         their train sets were cut."""
         shared = self._config.view_seed
         if shared is None:
-            view_N = self._augment.draw(len(self._label_N), make_generator(self._config.seed, epoch, "views"))
+            view_N = self._augment.draw(len(self._index_N), make_generator(self._config.seed, epoch, "views"))
         else:
             view_N = self._augment.draw(self._info.num_train, make_generator(shared, epoch, "shared views"))
             view_N = view_N[self._index_N.cpu()]
@@ -79,7 +77,7 @@ class GatheredFeed:
 
     def _gather(self, place_B: Tensor, view_B: Tensor) -> Tensor:
         """The images at these places of the trial's train images, in these views, as networks get them."""
-        return normalise(self._augment.gather(self._padded_NCHW, place_B, view_B), self._info)
+        return normalise(self._augment.gather(self._full.image_NCHW, self._index_N[place_B], view_B), self._info)
 
 
 class StreamedFeed:

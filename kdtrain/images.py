@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -89,12 +89,25 @@ class Images:
     """What a trial trains on, is selected on, and is measured on."""
 
     info: DataInfo
-    train: Split | Files
-    val: Split | Files | None               # None where nothing is held out
+    full: Split | Files                     # the original train set, of which train and val are parts
     test: Split | Files
     split_hash: str                         # of the held-out images' positions in the original train set
     train_index_N: Tensor                   # int64, position of each train image in the original train set
-    val_index_N: Tensor | None = None       # the same of the held-out images
+    val_index_N: Tensor | None = None       # the same of the held-out images; None where nothing is held out
+
+    @cached_property
+    def train(self) -> Split | Files:
+        """The train images: a copy of them, where they are in memory."""
+        return self.full.take(self.train_index_N)
+
+    @cached_property
+    def val(self) -> Split | Files | None:
+        """The held-out images, copied too; None where nothing is held out."""
+        return None if self.val_index_N is None else self.full.take(self.val_index_N)
+
+    def to(self, device: torch.device) -> Images:
+        """The same on the device, but for what lies in files."""
+        return replace(self, full=self.full.to(device), test=self.test.to(device))
 
 
 class DataSet(Protocol):
@@ -150,8 +163,7 @@ def load_images(config: TrialConfig) -> Images:
     train_index_N = chosen.sort().values
     return Images(
         info=info,
-        train=full.take(train_index_N),
-        val=None if val_index_N is None else full.take(val_index_N),
+        full=full,
         test=test,
         split_hash=digest(held.sort().values.tolist()),
         train_index_N=train_index_N,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import resource
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from kdtrain.config import TrialConfig
 from kdtrain.feed import GatheredFeed, StreamedFeed, build_feed
-from kdtrain.images import DataInfo, Files, Images, Split, load_images
+from kdtrain.images import DataInfo, Images, load_images
 from kdtrain.method import Card, Distillation, asks_teacher, build_method
 from kdtrain.model import build_model, describe_model
 from kdtrain.optim import build_optimizer, load_optimizer
@@ -153,7 +153,7 @@ def assemble_run(config: TrialConfig, images: Images, *, teacher: nn.Module | No
     """The same from images that are there already. `teacher`: a frozen network in place of the stored one."""
     device = prepare_device(config)
     check_precision(config.precision, device)
-    images = _move_images(images, device)
+    images = images.to(device)
     method = build_method(config.method, config.settings)
     if method.needs.views != 1:
         raise ValueError(f"method {config.method} asks for {method.needs.views} views of an image; a batch has one")
@@ -210,13 +210,6 @@ def prepare_device(config: TrialConfig) -> torch.device:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(config.deterministic)
     return device
-
-
-def _move_images(images: Images, device: torch.device) -> Images:
-    def move(split: Split | Files | None) -> Split | Files | None:
-        return None if split is None else split.to(device)
-
-    return replace(images, train=move(images.train), val=move(images.val), test=move(images.test))
 
 
 def _copy_to_cpu(state: Any) -> Any:

@@ -135,7 +135,8 @@ def wants_logits_of_views(config: TrialConfig) -> bool:
 
 def is_gathered(images: Images, config: TrialConfig) -> bool:
     """Whether a batch is a gather from images in memory: they are of the networks' size, and their views finite."""
-    in_memory = isinstance(images.train, Split) and tuple(images.train.image_NCHW.shape[2:]) == images.info.size
+    full = images.full
+    in_memory = isinstance(full, Split) and tuple(full.image_NCHW.shape[2:]) == images.info.size
     return in_memory and count_views(config) is not None
 
 

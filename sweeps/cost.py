@@ -237,7 +237,7 @@ def _draw_images(config: TrialConfig, info: DataInfo) -> Images:
         return Split(image_NCHW, torch.randint(info.num_classes, (count,)))
 
     train, test = draw(config.batch_size), draw(_count_timed(choose_batch(prepare_device(config)), config, info))
-    return Images(info, train, val=None, test=test, split_hash="", train_index_N=torch.arange(config.batch_size))
+    return Images(info, train, test=test, split_hash="", train_index_N=torch.arange(config.batch_size))
 
 
 def _build_teacher(config: TrialConfig, info: DataInfo) -> nn.Module | None:

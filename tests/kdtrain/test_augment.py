@@ -50,7 +50,7 @@ def test_every_view_equals_torchvision_s(info, augment, num_views):
     image_NCHW = _draw_images(info)
     expected_VCHW = torch.stack(_views_by_torchvision(image_NCHW[1], info, augment))
     view_V = torch.arange(num_views)
-    gathered_VCHW = augment.gather(augment.pad(image_NCHW), torch.ones_like(view_V), view_V)
+    gathered_VCHW = augment.gather(image_NCHW, torch.ones_like(view_V), view_V)
     assert augment.num_views == num_views == len(expected_VCHW)
     assert gathered_VCHW.dtype == torch.uint8
     assert torch.equal(normalise(gathered_VCHW, info), expected_VCHW)
@@ -62,7 +62,7 @@ def test_every_view_equals_torchvision_s(info, augment, num_views):
 def test_the_middle_view_is_the_image_itself(augment):
     image_NCHW = _draw_images(CIFAR)
     view_N = torch.full((3,), augment.middle_view)
-    assert torch.equal(augment.gather(augment.pad(image_NCHW), torch.arange(3), view_N), image_NCHW)
+    assert torch.equal(augment.gather(image_NCHW, torch.arange(3), view_N), image_NCHW)
 
 
 @pytest.mark.parametrize(("fields", "count"), [
@@ -94,12 +94,13 @@ def test_normalising_leaves_the_images_alone():
 
 def test_one_gather_takes_each_sample_in_its_own_view():
     augment, image_NCHW = Augment("crop_flip", 1), _draw_images(GREY)
-    padded_NCHW = augment.pad(image_NCHW)
-    both = augment.gather(padded_NCHW, torch.tensor([2, 0, 2]), torch.tensor([4, 13, 0]))
+    both = augment.gather(image_NCHW, torch.tensor([2, 0, 2]), torch.tensor([4, 13, 0]))
     # of the 9 crops number 4 is the middle one: the image itself; 13 is the same crop, flipped
     assert torch.equal(both[0], image_NCHW[2])
     assert torch.equal(both[1], image_NCHW[0].flip(-1))
-    assert torch.equal(both[2], padded_NCHW[2, :, :7, :12])
+    assert torch.equal(both[2, :, 1:, 1:], image_NCHW[2, :, :6, :11])  # number 0 begins in the zeros above and beside
+    assert not both[2, :, 0].any()
+    assert not both[2, :, :, 0].any()
 
 
 def test_drawn_views_are_a_function_of_the_generator_and_cover_all_of_them():
@@ -122,7 +123,7 @@ def test_an_unknown_transform_is_refused():
 def test_cuda_gives_the_same_bits():
     augment, image_NCHW = Augment("crop_flip", 4), _draw_images(CIFAR)
     view_V = torch.arange(162)
-    index_V, padded_NCHW = view_V % 3, augment.pad(image_NCHW)
-    on_cpu = normalise(augment.gather(padded_NCHW, index_V, view_V), CIFAR)
-    on_cuda = normalise(augment.gather(padded_NCHW.cuda(), index_V.cuda(), view_V.cuda()), CIFAR)
+    index_V = view_V % 3
+    on_cpu = normalise(augment.gather(image_NCHW, index_V, view_V), CIFAR)
+    on_cuda = normalise(augment.gather(image_NCHW.cuda(), index_V.cuda(), view_V.cuda()), CIFAR)
     assert torch.equal(on_cuda.cpu(), on_cpu)

@@ -61,6 +61,15 @@ def test_arrays_come_back_as_they_were_written(tmp_path):
     assert test.label_N.dtype == torch.int64
 
 
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="tells of its mappings on Linux only")
+def test_images_are_mapped_and_who_writes_to_them_changes_no_file(tmp_path):
+    _write(tmp_path)
+    train, _ = read_arrays(tmp_path / "small.npz")
+    assert str(tmp_path / "small.npz") in Path("/proc/self/maps").read_text()
+    train.image_NCHW.zero_()
+    assert torch.equal(read_arrays(tmp_path / "small.npz")[0].image_NCHW, TRAIN.image_NCHW)
+
+
 @pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04 cut"])
 def test_a_file_of_arrays_that_is_none_is_one_sentence_and_a_hint(tmp_path, content):
     (tmp_path / "small.npz").write_bytes(content)
@@ -79,6 +88,14 @@ def test_a_cut_or_altered_file_of_arrays_is_refused(tmp_path):
     file.write_bytes(content)
     with pytest.raises(ValueError, match="CRC"):
         read_arrays(file)
+
+
+def test_compressed_arrays_are_refused(tmp_path):
+    _write(tmp_path)
+    with np.load(tmp_path / "small.npz") as arrays:
+        np.savez_compressed(tmp_path / "small.npz", **arrays)
+    with pytest.raises(ValueError, match=r"cannot be read: .*compressed.*\n\nhint: remove it"):
+        read_arrays(tmp_path / "small.npz")
 
 
 def test_pickled_arrays_are_refused(tmp_path):

@@ -166,12 +166,12 @@ def test_a_graph_trains_as_its_step_does():
 
 # Tables and slots
 
-def test_filling_asks_the_teacher_of_so_many_images_in_batches_of_256():
+def test_filling_asks_the_teacher_of_so_many_images_in_batches_of_one_size():
     run, asked = make_trial(num_images=300), []
     run.teacher.network.register_forward_hook(lambda network, given, made: asked.append(len(made)))
     logits_NC = gpu_table.build_fill(run, 280)()
     assert logits_NC.shape == (280, 100)
-    assert asked == [256, 256]  # the second is padded
+    assert asked == [32] * 9  # the last is padded
 
 
 def test_a_host_read_gathers_the_cells():

@@ -15,7 +15,7 @@ from torch import nn
 
 from kdtrain.augment import normalise
 from kdtrain.config import TrialConfig
-from kdtrain.evaluate import BATCH, predict
+from kdtrain.evaluate import choose_batch, predict
 from kdtrain.feed import Fed, GatheredFeed, StreamedFeed, build_feed
 from kdtrain.images import Images, Split, load_images
 from kdtrain.train import train
@@ -68,8 +68,8 @@ def test_an_epoch_is_every_image_once_in_the_order_that_images_in_memory_have(pe
     assert sorted(index_N.tolist()) == images.train_index_N.tolist()
     label_of = dict(zip(images.train_index_N.tolist(), images.train.label_N.tolist(), strict=True))
     assert torch.cat([batch.label_B for batch in fed]).tolist() == [label_of[index] for index in index_N.tolist()]
-    zeros = Split(torch.zeros(18, 3, 16, 16, dtype=torch.uint8), images.train.label_N)
-    gathered = GatheredFeed(dataclasses.replace(images, train=zeros), TrialConfig(**pets), CPU).read_epoch(1)
+    zeros = Split(torch.zeros(len(images.full), 3, 16, 16, dtype=torch.uint8), images.full.label_N)
+    gathered = GatheredFeed(dataclasses.replace(images, full=zeros), TrialConfig(**pets), CPU).read_epoch(1)
     assert index_N.tolist() == torch.cat([batch.index_B for _, batch in gathered]).tolist()
     assert all(batch.view_B is None and batch.soft_label_BC is None for batch in fed)
 
@@ -98,7 +98,7 @@ def test_two_images_of_one_batch_are_drawn_apart():
     info = make_info(2, channels=3)
     split = Split(torch.from_numpy(draw_images(1, 3, 8, 8)).repeat(8, 1, 1, 1), torch.tensor([0, 1] * 4))
     config = TrialConfig(data="digits", student="resnet8", batch_size=8, augment="resized_crop_flip")
-    ((_, fed),) = StreamedFeed(Images(info, split, None, split, "", torch.arange(8)), config, CPU).read_epoch(1)
+    ((_, fed),) = StreamedFeed(Images(info, split, split, "", torch.arange(8)), config, CPU).read_epoch(1)
     assert len(fed.image_BCHW.unique(dim=0)) > 4  # of 8: an image of 64 pixels has few views
 
 
@@ -126,7 +126,7 @@ def test_the_trial_s_own_random_numbers_are_left_alone(pets, workers):
 def test_plain_images_in_memory_are_gathered_and_all_others_streamed():
     info = make_info(2, channels=3)
     split = Split(torch.zeros(4, 3, 8, 8, dtype=torch.uint8), torch.tensor([0, 1, 0, 1]))
-    images = Images(info, split, None, split, "", torch.arange(4))
+    images = Images(info, split, split, "", torch.arange(4))
 
     def build(images: Images, **fields) -> type:
         return type(build_feed(images, TrialConfig(data="digits", student="resnet8", **fields), CPU))
@@ -143,13 +143,13 @@ def test_plain_images_in_memory_are_gathered_and_all_others_streamed():
 @pytest.mark.parametrize("erasing", [0.0, 1e-12], ids=["bytes", "floats"])  # erased after they are standardised: once
 def test_images_in_memory_are_streamed_as_they_are(channels, erasing):
     info = make_info(2, channels=channels)
-    split = Split(torch.from_numpy(draw_images(4, channels, 8, 8)), torch.tensor([0, 1, 0, 1]))
-    images = Images(info, split, None, split, "", torch.tensor([10, 11, 12, 13]))
+    split = Split(torch.from_numpy(draw_images(14, channels, 8, 8)), torch.tensor([0, 1] * 7))
+    images = Images(info, split, split, "", torch.tensor([10, 11, 12, 13]))
     feed = StreamedFeed(images, TrialConfig(data="digits", student="resnet8", batch_size=4, erasing=erasing), CPU)
     ((_, fed),) = feed.read_epoch(1)
-    place_B = fed.index_B - 10
-    assert torch.equal(fed.image_BCHW, normalise(split.image_NCHW[place_B], info))
-    assert torch.equal(fed.label_B, split.label_N[place_B])
+    assert sorted(fed.index_B.tolist()) == [10, 11, 12, 13]
+    assert torch.equal(fed.image_BCHW, normalise(split.image_NCHW[fed.index_B], info))
+    assert torch.equal(fed.label_B, split.label_N[fed.index_B])
 
 
 class _Mean(nn.Module):
@@ -177,7 +177,9 @@ def test_files_are_measured_in_their_order(pets, workers):
 
 def test_images_in_memory_are_measured_at_the_size_of_the_trial():
     info = dataclasses.replace(make_info(3, channels=3), size=(16, 16))
-    split = Split(torch.from_numpy(draw_images(BATCH + 3, 3, 8, 8)), torch.zeros(BATCH + 3, dtype=torch.int64))
+    batch_size = choose_batch(CPU)
+    count = batch_size + 3
+    split = Split(torch.from_numpy(draw_images(count, 3, 8, 8)), torch.zeros(count, dtype=torch.int64))
     seen = []
 
     class Watch(_Mean):
@@ -185,8 +187,8 @@ def test_images_in_memory_are_measured_at_the_size_of_the_trial():
             seen.append(tuple(image_BCHW.shape))
             return super().forward(image_BCHW)
 
-    assert predict(Watch(), split, info).shape == (BATCH + 3, 3)
-    assert seen == [(BATCH, 3, 16, 16), (3, 3, 16, 16)]
+    assert predict(Watch(), split, info).shape == (count, 3)
+    assert seen == [(batch_size, 3, 16, 16), (3, 3, 16, 16)]
 
 
 def test_a_trial_with_a_size_of_its_own_trains_and_measures_at_it():
