@@ -58,6 +58,7 @@ class TrialConfig:
     decay_norms: bool = field(default=True, metadata=_LATER)          # weight decay on biases and normalisations too
     clip_norm: float | None = field(default=None, metadata=_LATER)    # most that the gradient's norm may be
     precision: str = field(default="float32", metadata=_LATER)        # of the forward pass: float32, bf16, fp16
+    compile: str = field(default="none", metadata=_LATER)             # the student's: none, or a mode of torch.compile
 
     seed: int = 0
     view_seed: int | None = field(default=None, metadata=_LATER)  # of the views that trials share; None: of its own
@@ -130,6 +131,7 @@ _CHOICES = {
     "schedule": ("constant", "step", "exponential", "cosine", "linear", "poly", "one_cycle"),
     "optimizer": ("sgd", "adamw"),
     "precision": ("float32", "bf16", "fp16"),
+    "compile": ("none", "default", "reduce-overhead", "max-autotune"),
     "train_on": ("train", "train+validation"),
     "epoch_rule": ("last", "best_val"),
 }

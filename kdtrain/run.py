@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import resource
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,12 +17,15 @@ from torch import Tensor, nn
 from kdtrain.config import TrialConfig
 from kdtrain.feed import GatheredFeed, StreamedFeed, build_feed
 from kdtrain.images import DataInfo, Images, load_images
-from kdtrain.method import Card, Distillation, asks_teacher, build_method
+from kdtrain.method import Card, Distillation, Needs, Outputs, asks_teacher, build_method
 from kdtrain.model import build_model, describe_model
 from kdtrain.optim import build_optimizer, load_optimizer
 from kdtrain.precision import build_scaler, check_precision, name_arithmetic
 from kdtrain.randomness import derive_seed
 from kdtrain.teacher_pass import TeacherPass, build_teacher_pass
+
+Ask = Callable[[Tensor], Outputs]
+"""image_BCHW -> what a network says of the images, with features only where the trial's method needs them."""
 
 
 @dataclass
@@ -34,6 +38,7 @@ class Run:
     feed: GatheredFeed | StreamedFeed
     method: Distillation
     student: nn.Module
+    ask_student: Ask                              # its forward pass in training, compiled where the trial says so
     own: nn.Module | None                         # the method's parameters
     teacher: TeacherPass | None
     optimizer: torch.optim.Optimizer
@@ -170,6 +175,7 @@ def assemble_run(config: TrialConfig, images: Images, *, teacher: nn.Module | No
         feed=build_feed(images, config, device, asked),
         method=method,
         student=student,
+        ask_student=build_ask(student, method.needs, compile_mode=config.compile),
         own=own,
         teacher=asked,
         optimizer=build_optimizer(trained, config),
@@ -179,6 +185,21 @@ def assemble_run(config: TrialConfig, images: Images, *, teacher: nn.Module | No
         teacher_logits_val_NC=asked.measure("val") if has_val else None,
         teacher_logits_test_NC=asked.measure("test") if has_curve else None,
     )
+
+
+def build_ask(network: nn.Module, needs: Needs, *, compile_mode: str = "none") -> Ask:
+    """The network's forward pass, as a method with these needs wants it; features cost memory.
+
+    compile_mode: as in TrialConfig. Batches of one shape are one compilation; torch keeps what it made on disk.
+    """
+    wants_features = needs.pooled or needs.maps
+    call = network.outputs if wants_features else network
+    if compile_mode != "none":
+        torch.compiler.reset()  # of this process's earlier trials: torch compiles a function for a few networks only
+        call = torch.compile(call, mode=compile_mode, dynamic=False)
+    if wants_features:
+        return call
+    return lambda image_BCHW: Outputs(logits_BC=call(image_BCHW), pooled_BD=None, maps={})
 
 
 def build_modules(config: TrialConfig, info: DataInfo) -> tuple[nn.Module, nn.Module | None, Card]:

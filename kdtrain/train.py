@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from kdtrain import checkpoint as checkpoints
 from kdtrain.config import TrialConfig
@@ -26,7 +26,7 @@ from kdtrain.mixing import mix
 from kdtrain.optim import clip_gradients, compute_lr, set_lr
 from kdtrain.precision import autocast, to_float32
 from kdtrain.randomness import derive_seed, make_generator
-from kdtrain.run import Run, build_run
+from kdtrain.run import Ask, Run, build_ask, build_run
 
 
 @dataclass(frozen=True)
@@ -129,9 +129,9 @@ def _build_batch(run: Run, fed: Fed, **moment: Any) -> Batch:
         teacher = Outputs(fed.teacher_logits_BC, pooled_BD=None, maps={})
     elif run.teacher is not None:
         with torch.no_grad():
-            teacher = _ask(run, run.teacher.network, fed.image_BCHW)
+            teacher = _compute(run, build_ask(run.teacher.network, needs), fed.image_BCHW)
     return Batch(
-        student=_ask(run, run.student, fed.image_BCHW),
+        student=_compute(run, run.ask_student, fed.image_BCHW),
         teacher=teacher,
         label_B=fed.label_B,
         soft_label_BC=fed.soft_label_BC,
@@ -144,14 +144,10 @@ def _build_batch(run: Run, fed: Fed, **moment: Any) -> Batch:
     )
 
 
-def _ask(run: Run, model: nn.Module, image_BCHW: Tensor) -> Outputs:
-    """The model's outputs in float32, computed in the trial's precision; features only where the method needs them."""
-    needs = run.method.needs
+def _compute(run: Run, ask: Ask, image_BCHW: Tensor) -> Outputs:
+    """A network's outputs in float32, computed in the trial's precision."""
     with autocast(run.config.precision, run.device):
-        if needs.pooled or needs.maps:  # features cost memory
-            outputs = model.outputs(image_BCHW)
-        else:
-            outputs = Outputs(logits_BC=model(image_BCHW), pooled_BD=None, maps={})
+        outputs = ask(image_BCHW)
     return to_float32(outputs)
 
 

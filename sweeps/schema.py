@@ -65,6 +65,7 @@ class Training(Section):
     decay_norms: StrictBool | None = None
     clip_norm: Number | None = None
     precision: str | None = None
+    compile: str | None = None
     augment: str | None = None
     padding: Count | None = None
     image_size: Count | None = None

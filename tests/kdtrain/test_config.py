@@ -22,7 +22,7 @@ OTHER = {
     "milestones": (0.5,), "decay": 0.2, "warmup_epochs": 1, "seed": 1, "epoch_rule": "best_val", "measure_test": True,
     "deterministic": True, "image_size": 16, "rand_augment": 2, "rand_magnitude": 5, "erasing": 0.25, "mixup": 0.8,
     "cutmix": 1.0, "mix_probability": 0.5, "label_smoothing": 0.1, "min_lr": 1e-5, "poly_power": 2.0,
-    "optimizer": "adamw", "decay_norms": False, "clip_norm": 5.0, "precision": "bf16",
+    "optimizer": "adamw", "decay_norms": False, "clip_norm": 5.0, "precision": "bf16", "compile": "default",
     "view_seed": 1,
 }
 
@@ -64,6 +64,7 @@ def test_the_identity_of_a_trial_never_changes():
         ({"nesterov": True, "momentum": 0.0}, "nesterov: needs a momentum above 0"),
         ({"lr": 0.01, "min_lr": 0.02}, r"lr: 0\.01 is below min_lr 0\.02"),
         ({"schedule": "one_cycle", "warmup_epochs": 1}, "warmup_epochs: has no effect with schedule one_cycle"),
+        ({"compile": "on"}, "compile: 'on' is none of none, default, reduce-overhead, max-autotune"),
         ({"precision": "float16"}, "precision: 'float16' is none of float32, bf16, fp16"),
         ({"mixup": -0.1}, r"mixup: -0\.1 is below 0"),
         ({"cutmix": float("inf")}, "cutmix: inf is not a finite number"),
