@@ -74,10 +74,9 @@ def run_ours(case: Case, folder: Path) -> tuple[Outcome, Path]:
     command = [sys.executable, "-m", "sweeps", "run", case.study, "--results", str(results), "--device", "cpu"]
     if case.data_root is not None:
         command += ["--data-root", str(case.data_root)]
-    spent = run_command(command, env=_list_environment(), cwd=folder, log=folder / "log.txt")
+    spent = run_command(command, env=list_environment(), cwd=folder, log=folder / "log.txt")
     (study,) = results.glob("*/study.json")
-    rows = analysis.open(study.parent).rows({"epochs": _EPOCHS})["epochs"]
-    return Outcome(spent, tuple(rows)), study.parent
+    return Outcome(spent, read_epochs(results)), study.parent
 
 
 def run_usual(plan: Mapping[str, Any], folder: Path) -> Outcome:
@@ -85,11 +84,17 @@ def run_usual(plan: Mapping[str, Any], folder: Path) -> Outcome:
     plan_file, rows_file = folder / "plan.json", folder / "rows.json"
     plan_file.write_text(json.dumps(plan))
     command = [sys.executable, "-m", "benchmarks.usual", str(plan_file), str(rows_file)]
-    spent = run_command(command, env=_list_environment(), cwd=folder, log=folder / "log.txt")
+    spent = run_command(command, env=list_environment(), cwd=folder, log=folder / "log.txt")
     return Outcome(spent, tuple(json.loads(rows_file.read_text())))
 
 
-def _list_environment() -> dict[str, str]:
+def read_epochs(results: Path) -> tuple[Mapping[str, Any], ...]:
+    """Of the one study there: what an Outcome has."""
+    (study,) = results.glob("*/study.json")
+    return tuple(analysis.open(study.parent).rows({"epochs": _EPOCHS})["epochs"])
+
+
+def list_environment() -> dict[str, str]:
     """One thread, and a quiet Ray: for both the same."""
     return os.environ | {
         "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0",

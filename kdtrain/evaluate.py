@@ -14,8 +14,6 @@ from torch import Tensor, nn
 
 from kdtrain.augment import normalise
 from kdtrain.images import DataInfo, Files, Split
-from kdtrain.stream import stream
-from kdtrain.transforms import build_measuring_transform
 
 _BINS = 15   # of confidence, as in Guo et al. 2017, arXiv:1706.04599
 
@@ -71,6 +69,9 @@ def _read_batches(split: Split | Files, info: DataInfo, device: torch.device, wo
         for image_BCHW in split.image_NCHW.split(batch_size):
             yield normalise(image_BCHW.to(device), info)
     else:
+        from kdtrain.stream import stream  # with torchvision, which takes a second or two to import
+        from kdtrain.transforms import build_measuring_transform
+
         batches = torch.arange(len(split)).split(batch_size)
         transform = build_measuring_transform(info)
         yield from stream(split, batches, transform, info=info, device=device, workers=workers)

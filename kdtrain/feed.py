@@ -15,9 +15,9 @@ from kdtrain.augment import Augment, normalise
 from kdtrain.config import TrialConfig
 from kdtrain.images import Images
 from kdtrain.randomness import make_generator
-from kdtrain.stream import Draws, stream
 from kdtrain.teacher_pass import TeacherPass, is_gathered
-from kdtrain.transforms import build_training_transform
+
+# kdtrain.stream and kdtrain.transforms import torchvision, which takes a second or two: who streams images does so
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,8 @@ class StreamedFeed:
     """Images in files, or views without number: a batch is made image by image, ahead by other processes."""
 
     def __init__(self, images: Images, config: TrialConfig, device: torch.device) -> None:
+        from kdtrain.transforms import build_training_transform
+
         self._info, self._config, self._device = images.info, config, device
         self._train = images.train.to(torch.device("cpu"))  # whence images go to where they are made
         self._index_N = images.train_index_N
@@ -91,6 +93,8 @@ class StreamedFeed:
 
     def read_epoch(self, epoch: int) -> Iterator[tuple[float, Fed]]:
         """The share of the epoch that is done, in [0, 1), and the next batch."""
+        from kdtrain.stream import Draws, stream
+
         config = self._config
         batches = _draw_batches(len(self._train), config, epoch)
         made = stream(

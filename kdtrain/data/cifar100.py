@@ -6,8 +6,7 @@ from functools import partial
 
 from kdtrain.images import DataInfo, Split
 from kdtrain.sources import official
-from kdtrain.torchvision_data import read_both
-from kdtrain.torchvision_ops import torchvision
+from kdtrain.torchvision_data import fetch, read_both
 
 INFO = DataInfo(
     num_classes=100,
@@ -25,10 +24,10 @@ INFO = DataInfo(
     needs="ROOT/cifar-100-python/train, test, meta",
 )
 
-SOURCES = (official(partial(torchvision.datasets.CIFAR100, download=True)),)
+SOURCES = (official(partial(fetch, "CIFAR100")),)
 SHA256 = None  # whenever it is read, torchvision compares the MD5 of each file with the authors'
 
 
 def load(root: str | None, download: bool) -> tuple[Split, Split]:
     """Train and test set from ROOT/cifar-100-python. Raises ValueError where they are not there."""
-    return read_both(torchvision.datasets.CIFAR100, source=INFO.source, root=root, download=download)
+    return read_both("CIFAR100", source=INFO.source, root=root, download=download)

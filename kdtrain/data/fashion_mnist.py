@@ -6,8 +6,7 @@ from functools import partial
 
 from kdtrain.images import DataInfo, Split
 from kdtrain.sources import debian, official, unpack_idx
-from kdtrain.torchvision_data import read_both
-from kdtrain.torchvision_ops import torchvision
+from kdtrain.torchvision_data import fetch, read_both
 
 INFO = DataInfo(
     num_classes=10,
@@ -26,7 +25,7 @@ INFO = DataInfo(
 )
 
 SOURCES = (
-    official(partial(torchvision.datasets.FashionMNIST, download=True)),
+    official(partial(fetch, "FashionMNIST")),
     debian("dataset-fashion-mnist", unpack_idx("FashionMNIST", "usr/share/datasets/fashion-mnist")),
 )
 # Of Debian's files, whose MD5 are those on record elsewhere, such as f4a8712d... of train-images-idx3-ubyte
@@ -35,4 +34,4 @@ SHA256 = "21aad080a5e96a3fcb882b59494caf34246facf76eb482bfc80b62d8b626c88e"
 
 def load(root: str | None, download: bool) -> tuple[Split, Split]:
     """Train and test set from ROOT/FashionMNIST/raw. Raises ValueError where they are not there."""
-    return read_both(torchvision.datasets.FashionMNIST, source=INFO.source, root=root, download=download)
+    return read_both("FashionMNIST", source=INFO.source, root=root, download=download)

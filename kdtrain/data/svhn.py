@@ -9,8 +9,7 @@ import torch
 
 from kdtrain.images import DataInfo, Split
 from kdtrain.sources import official
-from kdtrain.torchvision_data import read_both
-from kdtrain.torchvision_ops import torchvision
+from kdtrain.torchvision_data import find_class, read_both
 
 INFO = DataInfo(
     num_classes=10,
@@ -30,14 +29,13 @@ INFO = DataInfo(
 
 def load(root: str | None, download: bool) -> tuple[Split, Split]:
     """Train and test set from ROOT/svhn. Raises ValueError where they are not there."""
-    dataset = torchvision.datasets.SVHN
-    return read_both(dataset, source=INFO.source, root=root, download=download, open_part=_open_part)
+    return read_both("SVHN", source=INFO.source, root=root, download=download, open_part=_open_part)
 
 
 def _open_part(root: str, train: bool, download: bool) -> Split:
     """The digit 0 is label 0, as torchvision has it; the file says 10."""
     folder = str(Path(root) / "svhn")
-    part = torchvision.datasets.SVHN(folder, split="train" if train else "test", download=download)
+    part = find_class("SVHN")(folder, split="train" if train else "test", download=download)
     return Split(torch.from_numpy(part.data).contiguous(), torch.from_numpy(part.labels).to(torch.int64))
 
 

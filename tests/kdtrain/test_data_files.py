@@ -83,7 +83,7 @@ def test_files_that_are_not_whole_after_a_download_are_not_offered_for_download_
         raise RuntimeError("Dataset not found or corrupted. You can use download=True to download it")
 
     with pytest.raises(ValueError, match=r"its files are not there or not whole\n\nhint: .*Made up$"):
-        read_both(MNIST, source="Made up", root=str(tmp_path), download=True, open_part=open_part)
+        read_both("MNIST", source="Made up", root=str(tmp_path), download=True, open_part=open_part)
 
 
 def test_another_failure_is_told_as_it_is(tmp_path):
@@ -91,7 +91,7 @@ def test_another_failure_is_told_as_it_is(tmp_path):
         raise OSError("no route to host")
 
     with pytest.raises(ValueError, match=r"^data set MNIST: cannot be read from /.*: no route to host\n\nhint:"):
-        read_both(MNIST, source="Made up", root=str(tmp_path), download=True, open_part=open_part)
+        read_both("MNIST", source="Made up", root=str(tmp_path), download=True, open_part=open_part)
 
 
 def test_a_truncated_fashion_mnist_file_is_refused(tmp_path, monkeypatch):
