@@ -43,6 +43,7 @@ from sweeps.interrupt import Interruption, catch_signals
 from sweeps.planner import Job
 
 _KNOCK_SECONDS = 10
+_TIMED_OUT = "node timed out during startup"    # in what ray.init says of its own processes after 30 s
 _OBJECT_STORE_BYTES = 100_000_000  # nothing of size goes through Ray; its default is a third of the memory
 
 
@@ -76,6 +77,11 @@ def start_ray(address: str) -> None:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", **own)
     except ConnectionError as error:
         raise ValueError(f"--address {address}: no Ray cluster answers\n\nhint: {error}") from error
+    except Exception as error:
+        if _TIMED_OUT not in str(error):  # Ray raises no class of its own for it
+            raise
+        hint = "the machine is busy: try again; or run without Ray: --executor inline"
+        raise ValueError(f"--address {address}: Ray did not start within 30 s\n\nhint: {hint}") from error
 
 
 def _knock(address: str) -> None:

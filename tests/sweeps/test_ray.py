@@ -193,3 +193,19 @@ def _count_running(events):
         elif event["type"] == "ended" or (event["type"] == "rung" and event["then"] != "go"):
             running.discard(event["trial_id"])
     return len(running)
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "told"),
+    [
+        ("The current node timed out during startup. This could", ValueError, "local: Ray did not start.*\n\nhint: the"),
+        ("another failure", RuntimeError, "^another failure$"),
+    ],
+)
+def test_a_ray_that_does_not_start_in_time_is_one_clear_error(monkeypatch, said, kind, told):
+    def fail(**how):
+        raise RuntimeError(said)
+
+    monkeypatch.setattr(ray, "init", fail)
+    with pytest.raises(kind, match=told):
+        executor.start_ray("local")
