@@ -198,7 +198,7 @@ def _count_running(events):
 @pytest.mark.parametrize(
     ("said", "kind", "told"),
     [
-        ("The current node timed out during startup. This could", ValueError, "local: Ray did not start.*\n\nhint: the"),
+        ("The current node timed out during startup. It", ValueError, "local: Ray did not start.*\n\nhint: the"),
         ("another failure", RuntimeError, "^another failure$"),
     ],
 )
