@@ -175,6 +175,7 @@ def _open(
         "augment": config.augment,
         "padding": config.padding,
         "precision": precision,
+        "batch_size": choose_batch(device),
         "processor": name_processor(device),
         "torch": torch.__version__,
     }

@@ -101,6 +101,14 @@ def test_other_pixels_under_the_same_name_are_another_table(teacher, tmp_path, m
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_batches_of_another_size_are_another_table(teacher, tmp_path, monkeypatch):
+    """They may round otherwise: what an older version stored is not what this one would compute."""
+    finish(taught(teacher, tables_dir=str(tmp_path), epochs=1))
+    monkeypatch.setattr(teacher_pass, "choose_batch", lambda device: 64)
+    finish(taught(teacher, tables_dir=str(tmp_path), epochs=1))
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_bf16_and_float32_have_tables_of_their_own(teacher, tmp_path):
     finish(taught(teacher, tables_dir=str(tmp_path), epochs=1, precision="bf16"))
     assert len(list(tmp_path.iterdir())) == 2  # one to train with, one to measure agreement by
