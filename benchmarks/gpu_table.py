@@ -22,7 +22,7 @@ def measure_fill(run: Run, *, num_images: int, rounds: int) -> Timing:
 def build_fill(run: Run, num_images: int) -> Call:
     """Asks the trial's teacher of the first images in random views; gathering the views is part of it."""
     augment = Augment(run.config.augment, run.config.padding)
-    index_N = run.images.train_index_N[:num_images]
+    index_N = run.images.train_index_N[:num_images].to(run.device)
     view_N = torch.randint(augment.num_views, (len(index_N),), device=run.device)
 
     def gather(place_B: Tensor) -> Tensor:

@@ -57,8 +57,10 @@ def _map_array(file: Path, archive: zipfile.ZipFile, name: str) -> Tensor:
     with file.open("rb") as stream:
         stream.seek(archive.getinfo(name).header_offset)
         stream.seek(sum(_ZIP_HEAD.unpack(stream.read(_ZIP_HEAD.size))), 1)
-        np.lib.format.read_magic(stream)
-        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-        if dtype.hasobject:
-            raise ValueError(f"{name} is pickled")
+        version = np.lib.format.read_magic(stream)
+        if version != (1, 0):
+            raise ValueError(f"{name} is of version {version}, not (1, 0)")
+        shape, by_columns, dtype = np.lib.format.read_array_header_1_0(stream)
+        if dtype != np.uint8 or by_columns:
+            raise ValueError(f"{name} is pickled, by columns, or not of bytes")
         return torch.from_numpy(np.memmap(file, dtype, mode="c", offset=stream.tell(), shape=shape))

@@ -131,7 +131,7 @@ _CHOICES = {
     "schedule": ("constant", "step", "exponential", "cosine", "linear", "poly", "one_cycle"),
     "optimizer": ("sgd", "adamw"),
     "precision": ("float32", "bf16", "fp16"),
-    "compile": ("none", "default", "reduce-overhead", "max-autotune"),
+    "compile": ("none", "default", "reduce-overhead"),   # not max-autotune: what it times decides what it computes
     "train_on": ("train", "train+validation"),
     "epoch_rule": ("last", "best_val"),
 }

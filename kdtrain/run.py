@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +24,7 @@ from kdtrain.model import build_model, describe_model
 from kdtrain.optim import build_optimizer, load_optimizer
 from kdtrain.precision import build_scaler, check_precision, name_arithmetic
 from kdtrain.randomness import derive_seed
-from kdtrain.teacher_pass import TeacherPass, build_teacher_pass
+from kdtrain.teacher_pass import TeacherPass, build_teacher_pass, is_gathered
 
 Ask = Callable[[Tensor], Outputs]
 """image_BCHW -> what a network says of the images, with features only where the trial's method needs them."""
@@ -158,7 +160,9 @@ def assemble_run(config: TrialConfig, images: Images, *, teacher: nn.Module | No
     """The same from images that are there already. `teacher`: a frozen network in place of the stored one."""
     device = prepare_device(config)
     check_precision(config.precision, device)
-    images = images.to(device)
+    check_compiler(config.compile, device)
+    if is_gathered(images, config):
+        images = images.to(device)
     method = build_method(config.method, config.settings)
     if method.needs.views != 1:
         raise ValueError(f"method {config.method} asks for {method.needs.views} views of an image; a batch has one")
@@ -187,6 +191,14 @@ def assemble_run(config: TrialConfig, images: Images, *, teacher: nn.Module | No
     )
 
 
+def check_compiler(compile_mode: str, device: torch.device) -> None:
+    """Raises ValueError where torch could not compile for the device."""
+    compiler = os.environ.get("CXX", "g++")     # as torch looks for it
+    if compile_mode != "none" and device.type == "cpu" and shutil.which(compiler) is None:
+        sentence = f"compile: {compile_mode} needs the C++ compiler {compiler}, which is not here"
+        raise ValueError(f"{sentence}\n\nhint: install it, set CXX, or write compile: none")
+
+
 def build_ask(network: nn.Module, needs: Needs, *, compile_mode: str = "none") -> Ask:
     """The network's forward pass, as a method with these needs wants it; features cost memory.
 
@@ -195,7 +207,6 @@ def build_ask(network: nn.Module, needs: Needs, *, compile_mode: str = "none") -
     wants_features = needs.pooled or needs.maps
     call = network.outputs if wants_features else network
     if compile_mode != "none":
-        torch.compiler.reset()  # of this process's earlier trials: torch compiles a function for a few networks only
         call = torch.compile(call, mode=compile_mode, dynamic=False)
     if wants_features:
         return call
@@ -217,6 +228,8 @@ def build_modules(config: TrialConfig, info: DataInfo) -> tuple[nn.Module, nn.Mo
 
 def prepare_device(config: TrialConfig) -> torch.device:
     """The device that `config.device` names; `auto` is CUDA where there is one. Sets threads and determinism."""
+    if "torch._dynamo" in sys.modules:  # else nothing was compiled, and it takes a second to import
+        torch.compiler.reset()  # what earlier trials compiled holds memory, and torch compiles a function few times
     name = config.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"

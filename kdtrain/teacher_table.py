@@ -36,7 +36,7 @@ Ask = Callable[[Tensor], Iterator[Tensor]]
 """Places among the cells asked for, int64 (N,) -> the teacher's logits of their views, float32 (B, C), in batches."""
 
 _CHUNK_CELLS = 2048        # computed and published together, at most; chosen by hand: seconds of a large teacher's work
-_CHUNKS = 16               # at least, of an epoch: trials that need the same cells share the work; chosen by hand
+_CHUNKS = 16               # of a small epoch, or fewer: trials that need the same cells share the work; chosen by hand
 _STALE_SECONDS = 60.0      # a claim not renewed for so long is a dead process's; a batch of a large teacher takes 10 s
 _POLL_SECONDS = 0.02       # between looks for a chunk that another process computes
 _LEFT_FREE_BYTES = 10**9   # of the disk: checkpoints need it more; chosen by hand
@@ -80,7 +80,7 @@ class TeacherTable:
     def fetch(self, index_N: Tensor, view_N: Tensor, ask: Ask, *, batch_size: int) -> Tensor:
         """logits_NC, float32, on the CPU: what is stored is read; the rest is asked of the teacher, and stored.
 
-        No cell may be asked for twice at once. batch_size: cells that `ask` answers at once; a chunk is a multiple.
+        No cell may be asked for twice at once. batch_size: cells that `ask` answers at once.
         """
         cell_N = (index_N.cpu() * self.num_views + view_N.cpu()).numpy()
         self._look_for_chunks()
@@ -99,13 +99,14 @@ class TeacherTable:
         """Gets a group of cells from their chunk, or computes them and stores it. False: another process is at it."""
         name = hashlib.sha256(cell_N[places].tobytes()).hexdigest()[:24]
         path = self.folder / f"{name}.chunk"
-        if path.exists() and self._load(path):
-            self._read(cell_N, places, logits_NC)
-            return True
         claim = _Claim(self.folder / "claims" / name)
+        if self._read_chunk(path, cell_N, places, logits_NC):
+            return True
         if not claim.take():
             return False
         try:
+            if self._read_chunk(path, cell_N, places, logits_NC):  # who held the claim has just finished
+                return True
             done = 0
             for logits_BC in ask(torch.from_numpy(places)):
                 logits_NC[places[done : done + len(logits_BC)]] = logits_BC.cpu().numpy()
@@ -115,6 +116,13 @@ class TeacherTable:
             self._store(path, cell_N[places], logits_NC[places])
         finally:
             claim.give_back()
+        return True
+
+    def _read_chunk(self, path: Path, cell_N: np.ndarray, places: np.ndarray, logits_NC: np.ndarray) -> bool:
+        """Whether the cells' chunk is there; then they are copied to their places."""
+        if not (path.exists() and self._load(path)):
+            return False
+        self._read(cell_N, places, logits_NC)
         return True
 
     def _read(self, cell_N: np.ndarray, places: np.ndarray, logits_NC: np.ndarray) -> None:
@@ -265,7 +273,7 @@ def _group(cell_N: np.ndarray, is_stored: np.ndarray, *, batch_size: int) -> Ite
     for start in range(0, len(order), size):
         places = order[start : start + size]
         parts.append(places[~is_stored[places]])
-        if sum(map(len, parts)) > size // 2:  # where few are missing, groups together: not a file for each
+        if sum(map(len, parts)) >= size:  # where few are missing, groups together: not a file for each
             yield np.concatenate(parts)
             parts = []
     if sum(map(len, parts)):

@@ -94,10 +94,10 @@ def train_one_epoch(run: Run, epoch: int) -> dict[str, Any]:
 
 def train_on_batch(run: Run, fed: Fed, **moment: Any) -> tuple[Batch, Tensor, dict[str, Tensor]]:
     """One step. The batch, its loss and the mean of each term; `moment`: epoch, progress, generator."""
+    run.optimizer.zero_grad(set_to_none=True)
     batch = _build_batch(run, fed, **moment)
     terms = {name: term.mean() for name, term in run.method(batch, run.own).items()}
     loss = sum(terms.values())
-    run.optimizer.zero_grad(set_to_none=True)
     run.scaler.scale(loss).backward()
     if run.config.clip_norm is not None:
         run.scaler.unscale_(run.optimizer)

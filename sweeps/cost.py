@@ -193,10 +193,10 @@ def measure_seconds_per_epoch(config: TrialConfig) -> float:
 
     The time to make batches is hidden behind training where other processes make them, as far as it goes. On a CPU few
     images tell what a large batch would take: 1,024 of ImageNet would take minutes, and more memory than there is.
-    What a teacher table holds of the epoch is left out: the trials share it.
+    What a teacher table holds of the epoch is left out: the trials share it. So is what torch compiles.
     """
     info = load_info_of(config)
-    timed = replace(config, workers=0, batch_size=_count_timed(config.batch_size, config, info))
+    timed = replace(config, workers=0, compile="none", batch_size=_count_timed(config.batch_size, config, info))
     workers, share = config.workers, timed.batch_size / config.batch_size
     with torch.random.fork_rng():
         run = assemble_run(timed, _draw_images(timed, info), teacher=_build_teacher(config, info))

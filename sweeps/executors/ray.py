@@ -66,7 +66,7 @@ def run_on_ray(
 
 
 def start_ray(address: str) -> None:
-    """Connects this process to Ray, quietly. Raises ValueError where no cluster answers."""
+    """Connects this process to Ray, quietly. Raises ValueError where no cluster answers, or none starts in time."""
     local = address == "local"
     if ":" in address:
         _knock(address)  # Ray itself would wait for minutes

@@ -37,6 +37,26 @@ def test_only_the_steps_of_the_student_are_compiled(teacher, monkeypatch):
     assert asked == [(run.student, {"mode": "default", "dynamic": False})]
 
 
+def test_without_a_compiler_a_trial_is_refused_before_it_trains(monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    says = r"^compile: default needs the C\+\+ compiler no-such-compiler, which is not here\n\nhint: install it"
+    with pytest.raises(ValueError, match=says):
+        next(train(make_config(**SMALL, compile="default")))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("mode", ["default", "reduce-overhead"])
+@pytest.mark.parametrize("method", ["kd", "uskd"])
+def test_on_a_gpu_a_compiled_student_trains_as_another(teacher, tmp_path, method, mode):
+    """The last batch is shorter; each epoch is trained by a process that knows only the checkpoint."""
+    fields = {**SMALL, **teacher, "method": method, "batch_size": 40, "device": "cuda"}
+    plain = finish(make_config(**fields))
+    compiled = run_interrupted(make_config(**fields, compile=mode), tmp_path / "c.pt")
+    for one, other in zip(plain["rows"], compiled["rows"], strict=True):
+        assert other["loss_total"] == pytest.approx(one["loss_total"], rel=5e-2)  # TF32, and no fixed order of sums
+
+
 def test_a_compiled_trial_stopped_after_every_epoch_gives_the_same_bits(tmp_path):
     config = make_config(**SMALL, compile="default")
     assert without_times(run_interrupted(config, tmp_path / "c.pt")) == without_times(finish(config))

@@ -64,7 +64,7 @@ def test_the_identity_of_a_trial_never_changes():
         ({"nesterov": True, "momentum": 0.0}, "nesterov: needs a momentum above 0"),
         ({"lr": 0.01, "min_lr": 0.02}, r"lr: 0\.01 is below min_lr 0\.02"),
         ({"schedule": "one_cycle", "warmup_epochs": 1}, "warmup_epochs: has no effect with schedule one_cycle"),
-        ({"compile": "on"}, "compile: 'on' is none of none, default, reduce-overhead, max-autotune"),
+        ({"compile": "on"}, "compile: 'on' is none of none, default, reduce-overhead"),
         ({"precision": "float16"}, "precision: 'float16' is none of float32, bf16, fp16"),
         ({"mixup": -0.1}, r"mixup: -0\.1 is below 0"),
         ({"cutmix": float("inf")}, "cutmix: inf is not a finite number"),

@@ -10,7 +10,7 @@ import time
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdtrain.teacher_table import Counts, TeacherTable, open_table
@@ -61,6 +61,7 @@ def test_another_process_reads_what_one_has_filled(tmp_path):
     assert later.counts == Counts(read=IMAGES)
 
 
+@settings(deadline=None, max_examples=25)
 @given(seeds=st.lists(st.integers(0, 3), min_size=1, max_size=6), count=st.integers(1, 2500))
 def test_it_does_not_matter_who_asked_before(tmp_path_factory, seeds, count):
     folder = tmp_path_factory.mktemp("table")
@@ -102,7 +103,7 @@ def test_who_comes_later_wants_the_chunks_that_are_left(tmp_path, count):
     later = open_in(tmp_path)
     fetch(later, index_N, view_N)
     assert sorted(path.name for path in tmp_path.glob("*.chunk")) == names
-    assert 0 < later.counts.computed < count or len(names) < 3
+    assert 0 < later.counts.computed < count
 
 
 def test_a_killed_filler_loses_no_more_than_its_chunk(tmp_path):
