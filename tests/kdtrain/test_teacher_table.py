@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kdtrain.teacher_table import Counts, TeacherTable, open_table
+from kdtrain.teacher_table import Counts, TeacherTable, _Claim, open_table
 
 IMAGES, VIEWS, CLASSES = 5000, 18, 7
 FORKED = multiprocessing.get_context("fork")
@@ -233,6 +233,22 @@ def hold_claim(path, held, release):
     held.set()
     release.wait()
     path.unlink()
+
+
+def test_what_another_stores_while_a_claim_is_taken_is_read(tmp_path, monkeypatch):
+    index_N, view_N = draw(0, 50)
+    take = _Claim.take
+
+    def take_late(claim):
+        monkeypatch.setattr(_Claim, "take", take)
+        fetch(open_in(tmp_path), index_N, view_N)
+        return take(claim)
+
+    monkeypatch.setattr(_Claim, "take", take_late)
+    later = open_in(tmp_path)
+    assert torch.equal(fetch(later, index_N, view_N), say(index_N, view_N))
+    assert later.counts == Counts(read=50)
+    assert not list((tmp_path / "claims").iterdir())
 
 
 def test_a_claim_that_is_held_is_waited_for(tmp_path):
