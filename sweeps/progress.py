@@ -177,7 +177,8 @@ def _describe_failure(planner: Planner, event: dict[str, Any]) -> str | None:
     then = "given up" if trial.status == "failed" else "tried again"
     if event["how"] == "lost":
         return f"{where}: its worker died after epoch {event['epoch']}; {then}"
-    reason = (event.get("error_text") or event["error_type"]).strip().splitlines()[-1]
+    text, _, _ = (event.get("error_text") or event["error_type"]).partition("\n\nhint: ")  # the row has it all
+    reason = text.strip().splitlines()[-1]
     return f"{where} failed after epoch {event['epoch']}: {reason}; {then}"
 
 

@@ -61,13 +61,17 @@ def test_a_log_has_a_summary_every_thirty_seconds():
     assert lines[0].endswith(" of 2 slots at work, ? epochs/s, ? left")
 
 
-def test_a_failure_is_told_with_the_last_line_of_its_error():
+@pytest.mark.parametrize("text", [
+    "Traceback ...\nRuntimeError: the loss has no gradient\n",
+    "Traceback ...\nRuntimeError: the loss has no gradient\n\nhint: give it one\n",
+])
+def test_a_failure_is_told_with_the_last_line_of_its_error(text):
     study = make_study(retries=1)
     planner = Planner(study)
     progress = Progress(planner, console=Console(file=(out := io.StringIO())), clock=Clock())
     events = replay(study, draw_curve(), fate=draw_fate(failed=1.0), max_reports=12).journal.events
     failures = [event for event in events if event["type"] == "ended" and event["how"] == "failed"]
-    failures[0]["error_text"] = "Traceback ...\nRuntimeError: the loss has no gradient\n"
+    failures[0]["error_text"] = text
     failures[0]["digest"] = None
     _replay_into(progress, events, Clock())
     told = [line for line in out.getvalue().splitlines() if " failed after epoch " in line]
